@@ -1,0 +1,1 @@
+"""What Tunesmith is about, free of frameworks: names, ids, states, errors."""
