@@ -1,0 +1,206 @@
+"""The tables. Times are seconds since the epoch, as in OpenAI's API.
+
+`seq` gives every list its order (newest last) and its pages a cursor; `id` is what clients see.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from tunesmith.platform.domain.job import JobStatus
+
+# SQLite counts up only in a column declared INTEGER PRIMARY KEY.
+_Sequence = BigInteger().with_variant(Integer, "sqlite")
+_Json = JSON().with_variant(JSONB, "postgresql")
+_LIVE = text("deleted_at IS NULL")
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map = {dict[str, Any]: _Json, list[Any]: _Json, float: Float(53)}  # noqa: RUF012
+
+
+class Tenant(Base):
+    """An organisation: owns keys, files, jobs and models."""
+
+    __tablename__ = "tenants"
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(128), unique=True)
+    slug: Mapped[str] = mapped_column(String(32), unique=True)
+    created_at: Mapped[float]
+    last_claimed_at: Mapped[float] = mapped_column(default=0.0)
+
+
+class ApiKey(Base):
+    """A tenant's key, or the administrator's (no tenant). Only the SHA-256 of the key is kept."""
+
+    __tablename__ = "api_keys"
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[str | None] = mapped_column(ForeignKey("tenants.id"), index=True)
+    name: Mapped[str] = mapped_column(String(128))
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    hint: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[float]
+    last_used_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+
+
+class BaseModel(Base):
+    """A base model that trainers hold and engines serve."""
+
+    __tablename__ = "bases"
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(128), unique=True)
+    source: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64))
+    context_length: Mapped[int]
+    max_rank: Mapped[int]
+    config: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+
+
+class File(Base):
+    """An upload, or a result. The bytes are in storage under `storage_key`."""
+
+    __tablename__ = "files"
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    filename: Mapped[str] = mapped_column(Text)
+    purpose: Mapped[str] = mapped_column(String(32))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16))
+    storage_key: Mapped[str] = mapped_column(Text)
+    examples_key: Mapped[str | None] = mapped_column(Text)
+    examples: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    deleted_at: Mapped[float | None]
+
+
+class Job(Base):
+    """A fine-tuning job: its request, its place in the queue, its progress."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("jobs_by_status", "status", "tenant_id", "seq"),
+        Index("jobs_by_tenant", "tenant_id", "seq"),
+        Index("jobs_by_idempotency", "tenant_id", "idempotency_key", unique=True),
+        Index("jobs_by_fingerprint", "tenant_id", "fingerprint", "created_at"),
+    )
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    status: Mapped[str] = mapped_column(String(32), default=JobStatus.VALIDATING_FILES)
+
+    # The request
+    model: Mapped[str] = mapped_column(String(512))
+    base_name: Mapped[str] = mapped_column(ForeignKey("bases.name"))
+    base_digest: Mapped[str] = mapped_column(String(64))
+    parent_digest: Mapped[str | None] = mapped_column(String(64))
+    training_file: Mapped[str] = mapped_column(ForeignKey("files.id"))
+    validation_file: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
+    suffix: Mapped[str | None] = mapped_column(String(64))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    user_metadata: Mapped[dict[str, Any] | None]
+    method: Mapped[dict[str, Any]]
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+
+    # What `auto` became, once the files are read
+    hyperparameters: Mapped[dict[str, Any]]
+    recipe: Mapped[dict[str, Any] | None]
+    prepared_at: Mapped[float | None]
+
+    # Progress
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int | None]
+    estimated_finish: Mapped[float | None]
+    trained_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    result_file: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
+    fine_tuned_model: Mapped[str | None] = mapped_column(String(512))
+    error: Mapped[dict[str, Any] | None]
+
+    # The queue: who works on it, until when, and from which state it goes on
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    lease_owner: Mapped[str | None] = mapped_column(String(128))
+    lease_expires_at: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    resume_key: Mapped[str | None] = mapped_column(Text)
+    resume_step: Mapped[int] = mapped_column(default=0)
+
+
+class JobEvent(Base):
+    """What happened to a job. A step trained again after a lost worker replaces its metrics."""
+
+    __tablename__ = "job_events"
+    __table_args__ = (
+        Index("job_events_by_job", "job_id", "seq"),
+        Index("job_events_by_step", "job_id", "step", unique=True),
+    )
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    created_at: Mapped[float]
+    level: Mapped[str] = mapped_column(String(8))
+    type: Mapped[str] = mapped_column(String(16))
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any] | None]
+    step: Mapped[int | None]
+
+
+class Adapter(Base):
+    """The immutable result of training, named by the digest of its content."""
+
+    __tablename__ = "adapters"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    base_name: Mapped[str] = mapped_column(ForeignKey("bases.name"))
+    base_digest: Mapped[str] = mapped_column(String(64))
+    rank: Mapped[int]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+
+
+class Model(Base):
+    """A name that a tenant may use: a tuned model or one of its checkpoints."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        Index("models_by_name", "name", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
+        Index("models_by_tenant", "tenant_id", "seq"),
+        Index("models_by_adapter", "adapter_digest"),
+    )
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(512))
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    base_name: Mapped[str] = mapped_column(ForeignKey("bases.name"))
+    adapter_digest: Mapped[str] = mapped_column(ForeignKey("adapters.digest"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    created_at: Mapped[float]
+    deleted_at: Mapped[float | None]
+
+
+class Checkpoint(Base):
+    """A job's checkpoint that can be used as a model."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (Index("checkpoints_by_step", "job_id", "step_number", unique=True),)
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    step_number: Mapped[int]
+    model_name: Mapped[str] = mapped_column(String(512))
+    adapter_digest: Mapped[str] = mapped_column(ForeignKey("adapters.digest"))
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
