@@ -15,7 +15,7 @@ from tunesmith.platform.domain.job import JobStatus
 
 # SQLite counts up only in a column declared INTEGER PRIMARY KEY.
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
-_Json = JSON().with_variant(JSONB, "postgresql")
+_Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 _LIVE = text("deleted_at IS NULL")
 
 

@@ -1,0 +1,135 @@
+"""Files: rows beside the bytes that lie in storage."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from tunesmith.platform.database.models import File
+from tunesmith.platform.database.paging import Page, page
+from tunesmith.platform.domain import ids
+from tunesmith.platform.domain.errors import NotFound
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """Bytes that lie in storage. `examples_key` is their normalised form, for training files."""
+
+    storage_key: str
+    bytes: int
+    sha256: str
+    examples_key: str | None = None
+    examples: int | None = None
+
+
+def original_key(tenant_id: str, sha256: str) -> str:
+    """Where the bytes of a tenant's upload lie. Tenants never share an object."""
+    return f"tenants/{tenant_id}/files/{sha256}"
+
+
+def examples_key(tenant_id: str, sha256: str) -> str:
+    """Where the normalised examples of a tenant's upload lie."""
+    return f"tenants/{tenant_id}/examples/{sha256}.jsonl"
+
+
+def add_file(
+    session: Session,
+    tenant_id: str,
+    stored: StoredFile,
+    *,
+    filename: str,
+    purpose: str,
+    expires_after: float | None = None,
+) -> File:
+    """Write a stored file down as a tenant's."""
+    moment = time.time()
+    file = File(
+        id=ids.file_id(),
+        tenant_id=tenant_id,
+        filename=filename,
+        purpose=purpose,
+        bytes=stored.bytes,
+        sha256=stored.sha256,
+        status="processed",
+        storage_key=stored.storage_key,
+        examples_key=stored.examples_key,
+        examples=stored.examples,
+        created_at=moment,
+        expires_at=None if expires_after is None else moment + expires_after,
+    )
+    session.add(file)
+    session.flush()
+    return file
+
+
+def get_file(session: Session, tenant_id: str, file_id: str) -> File:
+    """A tenant's file.
+
+    Raises:
+        NotFound: it does not exist, was deleted, has expired, or is another tenant's.
+    """
+    file = session.scalars(
+        select(File).where(
+            File.id == file_id,
+            File.tenant_id == tenant_id,
+            File.deleted_at.is_(None),
+            or_(File.expires_at.is_(None), File.expires_at > time.time()),
+        )
+    ).one_or_none()
+    if file is None:
+        raise NotFound(f"No such File object: {file_id}", param="id", code="not_found")
+    return file
+
+
+def list_files(
+    session: Session,
+    tenant_id: str,
+    *,
+    purpose: str | None = None,
+    after: str | None = None,
+    limit: int = 10_000,
+    newest_first: bool = True,
+) -> Page[File]:
+    """A tenant's files.
+
+    Raises:
+        NotFound: `after` names no file of this tenant.
+    """
+    query = select(File).where(
+        File.tenant_id == tenant_id,
+        File.deleted_at.is_(None),
+        or_(File.expires_at.is_(None), File.expires_at > time.time()),
+    )
+    if purpose is not None:
+        query = query.where(File.purpose == purpose)
+    after_seq = get_file(session, tenant_id, after).seq if after else None
+    return page(
+        session, query, File.seq, after_seq=after_seq, limit=limit, newest_first=newest_first
+    )
+
+
+def delete_file(session: Session, tenant_id: str, file_id: str) -> list[str]:
+    """Delete a tenant's file.
+
+    Returns:
+        Storage keys that no other file of the tenant uses: to be deleted from storage.
+
+    Raises:
+        NotFound: no such file of this tenant.
+    """
+    file = get_file(session, tenant_id, file_id)
+    file.deleted_at = time.time()
+    session.flush()
+    shared = session.scalar(
+        select(func.count()).where(
+            File.tenant_id == tenant_id,
+            File.storage_key == file.storage_key,
+            File.deleted_at.is_(None),
+        )
+    )
+    if shared:
+        return []
+    return [key for key in (file.storage_key, file.examples_key) if key is not None]

@@ -1,0 +1,275 @@
+"""What the dispatcher reports of a job, always under its lease: a lost lease changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tunesmith.platform import models
+from tunesmith.platform.database.models import Checkpoint, Job, JobEvent
+from tunesmith.platform.domain import ids
+from tunesmith.platform.domain.errors import TunesmithError
+from tunesmith.platform.domain.job import EventLevel, EventType, JobStatus
+from tunesmith.platform.domain.names import checkpoint_model_name
+
+from .moves import add_event, move
+from .queue import Lease, leased_job
+
+KEPT_CHECKPOINTS = 3
+RESULT_COLUMNS = (
+    "step",
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_mean_token_accuracy",
+)
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """The figures of one optimizer step. Accuracies are shares, losses nats per token."""
+
+    step: int
+    total_steps: int
+    train_loss: float
+    train_mean_token_accuracy: float
+    valid_loss: float | None = None
+    valid_mean_token_accuracy: float | None = None
+    full_valid_loss: float | None = None
+    full_valid_mean_token_accuracy: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    tokens_per_second: float | None = None
+
+    def message(self) -> str:
+        """The sentence that OpenAI's events carry."""
+        text = f"Step {self.step}/{self.total_steps}: training loss={self.train_loss:.2f}"
+        if self.valid_loss is not None:
+            text += f", validation loss={self.valid_loss:.2f}"
+        if self.full_valid_loss is not None:
+            text += f", full validation loss={self.full_valid_loss:.2f}"
+        return text
+
+    def data(self) -> dict[str, Any]:
+        """The figures that are there."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What reading the files found out: `auto` resolved, and notes for the tenant."""
+
+    hyperparameters: dict[str, Any]
+    recipe: dict[str, Any]
+    total_steps: int
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def prepared(session: Session, lease: Lease, result: Prepared) -> None:
+    """The files are good: the job waits for its training.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    job = leased_job(session, lease)
+    job.hyperparameters = result.hyperparameters
+    job.recipe = result.recipe
+    job.total_steps = result.total_steps
+    job.prepared_at = time.time()
+    for text in result.notes:
+        add_event(session, job.id, text)
+    for text in result.warnings:
+        add_event(session, job.id, text, level=EventLevel.WARN)
+    if job.status == JobStatus.VALIDATING_FILES:  # else paused meanwhile
+        move(session, job, JobStatus.QUEUED, "Files validated, moving job to queued state")
+    job.lease_token = job.lease_owner = job.lease_expires_at = None
+
+
+def record_metrics(
+    session: Session,
+    lease: Lease,
+    metrics: Iterable[StepMetrics],
+    *,
+    estimated_finish: float | None,
+) -> None:
+    """Steps were trained. A step that was reported before is replaced.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    job = leased_job(session, lease)
+    for step in metrics:
+        event = session.scalars(
+            select(JobEvent).where(JobEvent.job_id == job.id, JobEvent.step == step.step)
+        ).one_or_none()
+        if event is None:
+            event = add_event(session, job.id, step.message(), type_=EventType.METRICS)
+            event.step = step.step
+        event.message = step.message()
+        event.data = step.data()
+        job.step = step.step
+        job.total_steps = step.total_steps
+    if job.status == JobStatus.RUNNING:
+        job.estimated_finish = estimated_finish
+
+
+def record_state(session: Session, lease: Lease, key: str, step: int) -> str | None:
+    """A resumable state was stored under `key`; the key of the one that it replaces.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    job = leased_job(session, lease)
+    before = job.resume_key
+    job.resume_key, job.resume_step = key, step
+    return before if before != key else None
+
+
+@dataclass(frozen=True)
+class StoredAdapter:
+    """An adapter that lies in storage."""
+
+    digest: str
+    rank: int
+    bytes: int
+
+
+def record_checkpoint(
+    session: Session,
+    lease: Lease,
+    adapter: StoredAdapter,
+    *,
+    model_name: str,
+    step: int,
+    metrics: dict[str, Any],
+) -> list[str]:
+    """An epoch ended: its adapter becomes a model. The last three are kept.
+
+    Returns:
+        Digests of adapters that nothing refers to any more: to be deleted from storage.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    job = leased_job(session, lease)
+    known = session.scalars(
+        select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step_number == step)
+    ).one_or_none()
+    if known is not None:  # trained again after a lost worker
+        return []
+    name = checkpoint_model_name(model_name, step)
+    _add_model(session, job, adapter, name)
+    session.add(
+        Checkpoint(
+            id=ids.checkpoint_id(),
+            job_id=job.id,
+            step_number=step,
+            model_name=name,
+            adapter_digest=adapter.digest,
+            metrics=metrics,
+            created_at=time.time(),
+        )
+    )
+    add_event(session, job.id, f"Checkpoint created at step {step}", data={"step": step})
+    session.flush()
+    old = session.scalars(
+        select(Checkpoint)
+        .where(Checkpoint.job_id == job.id)
+        .order_by(Checkpoint.step_number.desc())
+        .offset(KEPT_CHECKPOINTS)
+    ).all()
+    orphans: list[str] = []
+    for checkpoint in old:
+        session.delete(checkpoint)
+        session.flush()
+        orphans += models.drop_name(session, job.tenant_id, checkpoint.model_name)
+    return orphans
+
+
+def complete(
+    session: Session,
+    lease: Lease,
+    adapter: StoredAdapter,
+    *,
+    model_name: str,
+    trained_tokens: int,
+    result_file: str,
+) -> Job:
+    """The job succeeded and its model can be used.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    job = leased_job(session, lease)
+    if job.status != JobStatus.RUNNING:
+        raise TunesmithError(f"Job {job.id} is {job.status}: it cannot be completed.")
+    _add_model(session, job, adapter, model_name)
+    job.fine_tuned_model = model_name
+    job.trained_tokens = trained_tokens
+    job.result_file = result_file
+    add_event(session, job.id, f"New fine-tuned model created: {model_name}")
+    move(session, job, JobStatus.SUCCEEDED, "The job has successfully completed")
+    return job
+
+
+def fail(session: Session, lease: Lease, code: str, message: str, param: str | None = None) -> Job:
+    """The job failed for a reason that its tenant can read.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    job = leased_job(session, lease)
+    job.error = {"code": code, "message": message, "param": param}
+    move(session, job, JobStatus.FAILED, message, level=EventLevel.ERROR)
+    return job
+
+
+def result_csv(session: Session, job_id: str) -> bytes:
+    """The metrics of every step as OpenAI's result file."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(RESULT_COLUMNS)
+    events = session.scalars(
+        select(JobEvent)
+        .where(JobEvent.job_id == job_id, JobEvent.step.is_not(None))
+        .order_by(JobEvent.step)
+    )
+    for event in events:
+        data = event.data or {}
+        writer.writerow(
+            [
+                data.get("step"),
+                data.get("train_loss"),
+                data.get("train_mean_token_accuracy"),
+                data.get("valid_loss", ""),
+                data.get("valid_mean_token_accuracy", ""),
+            ]
+        )
+    return text.getvalue().encode()
+
+
+def _add_model(session: Session, job: Job, adapter: StoredAdapter, name: str) -> None:
+    models.add_adapter(
+        session,
+        digest=adapter.digest,
+        base_name=job.base_name,
+        base_digest=job.base_digest,
+        rank=adapter.rank,
+        size=adapter.bytes,
+    )
+    models.add_model(
+        session,
+        name=name,
+        tenant_id=job.tenant_id,
+        base_name=job.base_name,
+        adapter_digest=adapter.digest,
+        job_id=job.id,
+    )

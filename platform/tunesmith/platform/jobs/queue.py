@@ -1,0 +1,186 @@
+"""The queue: jobs are claimed under a lease, fair between tenants.
+
+A lease is a token and a time. Its holder renews it; when it runs out, the job is taken up again
+by whoever asks next, and the former holder's reports are refused (`LeaseLost`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from tunesmith.platform.database.clock import now
+from tunesmith.platform.database.models import Job, Tenant
+from tunesmith.platform.domain.errors import LeaseLost
+from tunesmith.platform.domain.ids import random_text
+from tunesmith.platform.domain.job import EventLevel, JobStatus
+
+from .moves import add_event, locked_job, move
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on a job until `expires_at` (database's clock), proven by `token`."""
+
+    job_id: str
+    token: str
+    expires_at: float
+
+
+def claim(
+    session: Session,
+    owner: str,
+    seconds: float,
+    *,
+    status: JobStatus,
+    bases: Collection[str] | None = None,
+) -> Lease | None:
+    """Take the next job in `status` (`validating_files` or `queued`), or None when there is none.
+
+    Next is, among the tenants that have one waiting, the tenant with the fewest jobs being worked
+    on, then the one served longest ago; within a tenant, first come first served. `bases` keeps
+    to jobs of these bases. The job's status is not changed: `queue.begin` does that.
+    """
+    moment = now(session)
+    other = aliased(Job)
+    busy = (
+        select(func.count())
+        .where(
+            other.tenant_id == Job.tenant_id,
+            other.lease_expires_at > moment,
+        )
+        .correlate(Job)
+        .scalar_subquery()
+    )
+    query = (
+        select(Job)
+        .join(Tenant, Tenant.id == Job.tenant_id)
+        .where(
+            Job.status == status,
+            or_(Job.lease_expires_at.is_(None), Job.lease_expires_at <= moment),
+        )
+        .order_by(busy, Tenant.last_claimed_at, Job.seq)
+        .limit(1)
+        .with_for_update(of=Job, skip_locked=True)
+    )
+    if bases is not None:
+        query = query.where(Job.base_name.in_(bases))
+    job = session.scalars(query).one_or_none()
+    if job is None:
+        return None
+    job.lease_token = random_text()
+    job.lease_owner = owner
+    job.lease_expires_at = moment + seconds
+    session.execute(update(Tenant).where(Tenant.id == job.tenant_id).values(last_claimed_at=moment))
+    session.flush()
+    return Lease(job.id, job.lease_token, job.lease_expires_at)
+
+
+def begin(session: Session, lease: Lease, message: str) -> Job:
+    """Move the claimed job to `running`; its attempt is counted.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    job = leased_job(session, lease)
+    move(session, job, JobStatus.RUNNING, message)
+    job.attempts += 1
+    job.started_at = job.started_at or now(session)
+    return job
+
+
+def leased_job(session: Session, lease: Lease) -> Job:
+    """The job under this lease, its row locked.
+
+    Raises:
+        LeaseLost: the job was taken over, cancelled or deleted.
+    """
+    job = locked_job(session, lease.job_id)
+    if job is None or job.lease_token != lease.token:
+        raise LeaseLost(f"Job {lease.job_id} is not held under this lease any more.")
+    return job
+
+
+def renew(session: Session, leases: Collection[Lease], seconds: float) -> set[str]:
+    """Prolong these leases; the ids of the jobs that are still held under them."""
+    if not leases:
+        return set()
+    moment = now(session)
+    held: set[str] = set()
+    for lease in leases:
+        result = session.execute(
+            update(Job)
+            .where(Job.id == lease.job_id, Job.lease_token == lease.token)
+            .values(lease_expires_at=moment + seconds)
+            .returning(Job.id)
+        )
+        held.update(result.scalars())
+    return held
+
+
+def release(session: Session, lease: Lease) -> None:
+    """Give the lease back; the job's status stays as it is. Nothing happens if it is lost."""
+    session.execute(
+        update(Job)
+        .where(Job.id == lease.job_id, Job.lease_token == lease.token)
+        .values(lease_token=None, lease_owner=None, lease_expires_at=None)
+    )
+
+
+def requeue(session: Session, lease: Lease, reason: str, *, max_attempts: int) -> None:
+    """Put a running job back: its worker is lost. Too many lost workers fail the job.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    job = leased_job(session, lease)
+    _requeue(session, job, reason, max_attempts)
+
+
+def requeue_abandoned(session: Session, *, max_attempts: int) -> list[str]:
+    """Put back every running job whose lease ran out; their ids."""
+    moment = now(session)
+    jobs = session.scalars(
+        select(Job)
+        .where(
+            Job.status == JobStatus.RUNNING,
+            or_(Job.lease_expires_at.is_(None), Job.lease_expires_at <= moment),
+        )
+        .with_for_update(skip_locked=True)
+    ).all()
+    for job in jobs:
+        _requeue(session, job, "Its dispatcher gave no sign of life", max_attempts)
+    return [job.id for job in jobs]
+
+
+def _requeue(session: Session, job: Job, reason: str, max_attempts: int) -> None:
+    if job.status != JobStatus.RUNNING:  # paused meanwhile: there is nothing to take up
+        job.lease_token = job.lease_owner = job.lease_expires_at = None
+        return
+    if job.attempts >= max_attempts:
+        message = f"{reason}; given up after {job.attempts} attempts."
+        job.error = {"code": "worker_lost", "message": message, "param": None}
+        move(session, job, JobStatus.FAILED, message, level=EventLevel.ERROR)
+        return
+    job.lease_token = job.lease_owner = job.lease_expires_at = None
+    where = f"step {job.resume_step}" if job.resume_key else "the beginning"
+    move(
+        session,
+        job,
+        JobStatus.QUEUED,
+        f"{reason}: the job goes on from {where}.",
+        level=EventLevel.WARN,
+    )
+
+
+def note(session: Session, lease: Lease, message: str, level: EventLevel = EventLevel.INFO) -> None:
+    """Write an event of a job under its lease.
+
+    Raises:
+        LeaseLost: the job is not this holder's any more.
+    """
+    leased_job(session, lease)
+    add_event(session, lease.job_id, message, level=level)

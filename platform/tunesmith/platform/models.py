@@ -1,0 +1,137 @@
+"""Models: the names by which a tenant's requests reach an adapter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tunesmith.platform.database.models import Adapter, Checkpoint, Job, Model
+from tunesmith.platform.domain.errors import NotFound
+from tunesmith.platform.domain.job import FINAL
+
+
+def get_model(session: Session, tenant_id: str, name: str) -> Model:
+    """A tenant's tuned model.
+
+    Raises:
+        NotFound: it does not exist, was deleted, or is another tenant's.
+    """
+    model = session.scalars(
+        select(Model).where(
+            Model.name == name, Model.tenant_id == tenant_id, Model.deleted_at.is_(None)
+        )
+    ).one_or_none()
+    if model is None:
+        raise NotFound(
+            f"The model `{name}` does not exist or you do not have access to it.",
+            param="model",
+            code="model_not_found",
+        )
+    return model
+
+
+def list_models(session: Session, tenant_id: str) -> Sequence[Model]:
+    """A tenant's tuned models, oldest first."""
+    return session.scalars(
+        select(Model)
+        .where(Model.tenant_id == tenant_id, Model.deleted_at.is_(None))
+        .order_by(Model.seq)
+    ).all()
+
+
+def get_adapter(session: Session, digest: str) -> Adapter:
+    """The adapter of this digest; it exists for every model that is not deleted."""
+    return session.scalars(select(Adapter).where(Adapter.digest == digest)).one()
+
+
+def add_adapter(
+    session: Session, *, digest: str, base_name: str, base_digest: str, rank: int, size: int
+) -> None:
+    """Write an adapter down. The same content again is the same adapter."""
+    if session.get(Adapter, digest) is None:
+        session.add(
+            Adapter(
+                digest=digest,
+                base_name=base_name,
+                base_digest=base_digest,
+                rank=rank,
+                bytes=size,
+                created_at=time.time(),
+            )
+        )
+        session.flush()
+
+
+def add_model(
+    session: Session,
+    *,
+    name: str,
+    tenant_id: str,
+    base_name: str,
+    adapter_digest: str,
+    job_id: str,
+) -> Model:
+    """Make an adapter usable under a name."""
+    model = Model(
+        name=name,
+        tenant_id=tenant_id,
+        base_name=base_name,
+        adapter_digest=adapter_digest,
+        job_id=job_id,
+        created_at=time.time(),
+    )
+    session.add(model)
+    session.flush()
+    return model
+
+
+def drop_name(session: Session, tenant_id: str, name: str) -> list[str]:
+    """Delete a tenant's model of this name, if there is one.
+
+    Returns:
+        The adapter's digest when nothing refers to it any more: its files can be deleted, and
+        engines must drop it.
+    """
+    model = session.scalars(
+        select(Model).where(
+            Model.name == name, Model.tenant_id == tenant_id, Model.deleted_at.is_(None)
+        )
+    ).one_or_none()
+    if model is None:
+        return []
+    model.deleted_at = time.time()
+    session.flush()
+    return [] if is_referred(session, model.adapter_digest) else [model.adapter_digest]
+
+
+def is_referred(session: Session, digest: str) -> bool:
+    """Whether a living model, a checkpoint's model or an unfinished job needs the adapter."""
+    by_model = select(Model.seq).where(Model.adapter_digest == digest, Model.deleted_at.is_(None))
+    by_job = select(Job.seq).where(Job.parent_digest == digest, Job.status.not_in(FINAL))
+    return (
+        session.scalars(by_model.limit(1)).first() is not None
+        or session.scalars(by_job.limit(1)).first() is not None
+    )
+
+
+def delete_model(session: Session, tenant_id: str, name: str) -> list[str]:
+    """Delete a tenant's model; a checkpoint's model goes with its checkpoint.
+
+    Returns:
+        Digests that nothing refers to any more: to be unloaded and deleted from storage.
+
+    Raises:
+        NotFound: no such model of this tenant.
+    """
+    get_model(session, tenant_id, name)
+    for checkpoint in session.scalars(
+        select(Checkpoint)
+        .join(Job, Job.id == Checkpoint.job_id)
+        .where(Job.tenant_id == tenant_id, Checkpoint.model_name == name)
+    ):
+        session.delete(checkpoint)
+    session.flush()
+    return drop_name(session, tenant_id, name)
