@@ -1,0 +1,131 @@
+"""JSONL: one example a line, a chat or a pair."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+from .errors import Problem, Refusal
+from .example import Example
+from .lines import Line
+from .messages import kind_of, normalise_messages, shown
+from .pairs import accepted_pairs, find_pair, pair_messages
+from .text import check_text
+from .tools import normalise_tools
+
+
+def read_json_rows(lines: Iterable[Line]) -> Iterator[Example | Problem]:
+    """An example, or what is wrong, for each line that is not blank."""
+    for number, text in lines:
+        if not text.strip():
+            continue
+        try:
+            # A byte order mark amid the file comes from `cat`; it is no part of the row.
+            yield _read_row(number, text.removeprefix("\ufeff"))
+        except Refusal as refusal:
+            yield Problem(number, str(refusal))
+
+
+def is_chat_row(text: str) -> bool:
+    """Whether a line's text is a chat rather than a pair."""
+    try:
+        row = parse_json(text)
+        return not isinstance(row, dict) or "messages" in row or find_pair(list(row)) is None
+    except Refusal:  # said when the row is read
+        return True
+
+
+def parse_json(text: str) -> Any:
+    """A line's JSON value, strictly: no NaN, no infinity, no key twice.
+
+    Raises:
+        Refusal: with the column where it breaks.
+    """
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        what = error.msg[:1].lower() + error.msg[1:]
+        raise Refusal(
+            f"broken JSON at column {error.colno}: {what}. Each line must be one whole JSON object."
+        ) from error
+    except RecursionError as error:
+        raise Refusal("lists and objects are nested too deeply.") from error
+    except ValueError as error:
+        raise Refusal("a number has thousands of digits.") from error
+
+
+def _read_row(number: int, text: str) -> Example:
+    row = parse_json(text)
+    if not isinstance(row, dict):
+        raise Refusal(f"each line must be a JSON object, and this one is {kind_of(row)}.")
+    if "messages" in row:
+        example = Example(
+            number,
+            normalise_messages(row["messages"]),
+            normalise_tools(row.get("tools"), row.get("functions")),
+            _boolean(row.get("parallel_tool_calls")),
+        )
+    else:
+        example = _read_pair(number, row)
+    if "\\u" in text:  # only an escape can bring in what UTF-8 itself excludes
+        check_text(example.messages)
+    return example
+
+
+def _read_pair(number: int, row: dict[str, Any]) -> Example:
+    if "preferred_output" in row:
+        raise Refusal(
+            "this is a preference example (`preferred_output`), and supervised training needs"
+            " `messages`. Put the preferred answer at their end."
+        )
+    pair = find_pair(list(row))
+    if pair is None:
+        found = ", ".join(shown(name) for name in list(row)[:8]) or "none"
+        raise Refusal(
+            f"there are no `messages`, and no {accepted_pairs()} either; the fields are: {found}."
+        )
+    names, values = list(row), list(row.values())
+    return Example(
+        number,
+        pair_messages(
+            values[pair.prompt],
+            values[pair.completion],
+            None if pair.system is None else values[pair.system],
+            (names[pair.prompt], names[pair.completion]),
+        ),
+    )
+
+
+def _boolean(value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise Refusal(f"`parallel_tool_calls` must be true or false, and it is {kind_of(value)}.")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise Refusal(f"the key {shown(key)} occurs twice in one object. Keep one.")
+            seen.add(key)
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Refusal(f"{name} is not JSON. Use a number or null.")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise Refusal(f"the number {shown(text)} is too large.")
+    return value
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite
+)

@@ -1,0 +1,144 @@
+"""From uploaded bytes to chat examples: one pass, one example in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import PurePath
+from typing import Protocol
+
+from .csv_rows import detect_delimiter, likely_delimiter, read_csv_rows
+from .errors import ExamplesError, Problem, ProblemList, Unreadable
+from .example import Example, FileFormat
+from .json_rows import is_chat_row, read_json_rows
+from .lines import Line, SupportsRead, read_lines
+
+
+class SupportsWrite(Protocol):
+    """Anything that bytes can be written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of `data`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExamplesSummary:
+    """What a valid examples file holds.
+
+    `messages` counts all messages, `learned` the assistant messages that are learned, and
+    `characters` the text of all messages.
+    """
+
+    format: FileFormat
+    examples: int
+    messages: int
+    learned: int
+    characters: int
+
+
+def read_examples(stream: SupportsRead, filename: str) -> Iterator[Example]:
+    """The examples of an uploaded file, in its order.
+
+    `stream` is read from where it stands, without seeking, and `filename` is a hint of the format
+    where the content leaves doubt. At the first problem the examples stop, the rest of the file is
+    looked through, and then all problems are raised together.
+
+    Raises:
+        ExamplesError: the file has problems, or holds no example.
+    """
+    yield from _scan(stream, filename).examples()
+
+
+def check_examples(stream: SupportsRead, filename: str) -> ExamplesSummary:
+    """Read all of `stream` and say what it holds; raises as `read_examples` does."""
+    return _summarise(stream, filename, None)
+
+
+def write_normalised(stream: SupportsRead, filename: str, out: SupportsWrite) -> ExamplesSummary:
+    """Write the examples of `stream` to `out` as canonical JSONL (see `read_normalised`).
+
+    Raises as `read_examples` does; `out` then holds a part of the examples, to be discarded.
+    """
+    return _summarise(stream, filename, out)
+
+
+def _summarise(stream: SupportsRead, filename: str, out: SupportsWrite | None) -> ExamplesSummary:
+    scan = _scan(stream, filename)
+    examples = messages = learned = characters = 0
+    for example in scan.examples():
+        examples += 1
+        messages += len(example.messages)
+        for message in example.messages:
+            characters += len(message["content"])
+            learned += message["role"] == "assistant" and message.get("weight", 1) == 1
+        if out is not None:
+            out.write(example.to_json())
+    return ExamplesSummary(scan.format, examples, messages, learned, characters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """A file whose format is known, and its rows as examples or problems."""
+
+    filename: str
+    format: FileFormat
+    rows: Iterator[Example | Problem]
+
+    def examples(self) -> Iterator[Example]:
+        problems = ProblemList()
+        found = False
+        try:
+            for row in self.rows:
+                if isinstance(row, Problem):
+                    problems.add(row)
+                elif not problems.total:
+                    found = True
+                    yield row
+        except Unreadable as error:
+            problems.add(error.problem)
+        if problems.total:
+            raise problems.error(self.filename)
+        if not found:
+            sentence = "the file has a header and no rows. Add a row for each example."
+            raise ExamplesError(self.filename, [Problem(None, sentence)])
+
+
+def _scan(stream: SupportsRead, filename: str) -> _Scan:
+    lines = read_lines(stream)
+    try:
+        first = next((line for line in lines if line.text.strip()), None)
+        if first is None:
+            raise Unreadable(Problem(None, "the file is empty. Add a line for each example."))
+        return _recognise(first, lines, filename)
+    except Unreadable as error:
+        raise ExamplesError(filename, [error.problem]) from error
+
+
+def _recognise(first: Line, rest: Iterator[Line], filename: str) -> _Scan:
+    text = first.text.lstrip("\ufeff \t")
+    lines = chain([first], rest)
+    _refuse_other_formats(text, first.number)
+    extension = PurePath(filename).suffix.lower()
+    delimiter = None if text.startswith("{") else detect_delimiter(first.text)
+    if delimiter is None and (text.startswith("{") or extension in (".jsonl", ".json", ".ndjson")):
+        form = FileFormat.CHAT_JSONL if is_chat_row(text) else FileFormat.PAIR_JSONL
+        return _Scan(filename, form, read_json_rows(lines))
+    delimiter = delimiter or likely_delimiter(first.text)
+    return _Scan(filename, FileFormat.PAIR_CSV, read_csv_rows(lines, delimiter))
+
+
+def _refuse_other_formats(text: str, line: int) -> None:
+    if text.startswith("["):
+        sentence = (
+            "the file is one JSON list, and each example must be one line of its own:"
+            " `jq -c '.[]' OLD > NEW.jsonl`."
+        )
+    elif text.startswith("PK\x03\x04"):
+        sentence = "the file is a spreadsheet or an archive. Save the sheet as CSV in UTF-8."
+    elif text.startswith("PAR1"):
+        sentence = "the file is Parquet. Save it as JSONL or CSV."
+    else:
+        return
+    raise Unreadable(Problem(line, sentence))
