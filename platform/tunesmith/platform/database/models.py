@@ -204,3 +204,11 @@ class Checkpoint(Base):
     adapter_digest: Mapped[str] = mapped_column(ForeignKey("adapters.digest"))
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[float]
+
+
+class Heartbeat(Base):
+    """When a process that works alone was last alive (database's clock)."""
+
+    __tablename__ = "heartbeats"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    beaten_at: Mapped[float]

@@ -384,6 +384,13 @@ def upgrade() -> None:
         )
         batch_op.create_index("models_by_tenant", ["tenant_id", "seq"], unique=False)
 
+    op.create_table(
+        "heartbeats",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("beaten_at", sa.Float(precision=53), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+
     transitions = op.create_table(
         "job_transitions",
         sa.Column("from_status", sa.String(32), primary_key=True),
