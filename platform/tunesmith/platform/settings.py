@@ -89,7 +89,10 @@ class Settings(BaseSettings):
         default=[], description="Further arguments of vLLM's server, separated by spaces."
     )
     engine_wait_seconds: float = Field(
-        default=30.0, ge=0, description="Longest wait for an engine before a request gets 503."
+        default=2.0,
+        ge=0,
+        description="Longest wait for an engine that is starting or restarting before a request"
+        " gets 503 with Retry-After.",
     )
 
     @field_validator("engines", mode="before")
