@@ -1,0 +1,44 @@
+"""`python -m tunesmith.workers.dispatcher`"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import ray
+import structlog
+
+from tunesmith.platform.database import Database
+from tunesmith.platform.logs import configure_logs
+from tunesmith.platform.settings import Settings
+from tunesmith.platform.storage import Storage
+from tunesmith.workers.dispatcher.dispatcher import Dispatcher
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Join the Ray cluster of the settings and work until SIGTERM."""
+    settings = Settings()
+    configure_logs(settings, process="dispatcher")
+    if not settings.ray_address:
+        sys.exit("TUNESMITH_RAY_ADDRESS must name the Ray cluster that trains.")
+    ray.init(
+        address=settings.ray_address,
+        namespace="tunesmith",
+        logging_level="warning",
+        log_to_driver=True,
+        configure_logging=False,
+    )
+    dispatcher = Dispatcher(
+        settings, Database(settings.database_url), Storage(settings.storage_url)
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: dispatcher.stop())
+    log.info("dispatcher ready", ray=settings.ray_address)
+    dispatcher.run()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The plugin inside vLLM: an adapter's digest becomes a verified local directory.
+
+Registered by the entry point `vllm.general_plugins`. vLLM asks it when a request names a model
+that it does not know, under a lock per name; it then loads the adapter from the directory.
+https://docs.vllm.ai/en/stable/features/lora/#dynamically-serving-lora-adapters
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
+
+log = logging.getLogger("vllm.tunesmith")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def register() -> None:
+    """Called by vLLM in each of its processes."""
+    storage_url = os.environ.get("TUNESMITH_STORAGE_URL")
+    home = os.environ.get("TUNESMITH_HOME")
+    if not storage_url or not home:
+        log.warning("no adapters are pulled: TUNESMITH_STORAGE_URL or TUNESMITH_HOME is not set")
+        return
+    from vllm.lora.request import LoRARequest
+    from vllm.lora.resolver import LoRAResolver, LoRAResolverRegistry
+
+    from tunesmith.platform.storage import CorruptAdapter, ObjectNotFound, Storage
+    from tunesmith.platform.storage.adapters import fetch_adapter
+
+    storage = Storage(storage_url)
+    cache = Path(home) / "cache" / "adapters"
+
+    class DigestResolver(LoRAResolver):  # type: ignore[misc]
+        """Pulls `adapters/<digest>` from storage."""
+
+        async def resolve_lora(
+            self,
+            base_model_name: str,  # noqa: ARG002 - the digest says which base it belongs to
+            lora_name: str,
+        ) -> LoRARequest | None:
+            if not _DIGEST.fullmatch(lora_name):
+                return None
+            try:
+                path = await asyncio.to_thread(fetch_adapter, storage, lora_name, cache)
+            except ObjectNotFound:
+                log.warning("adapter %s is not in storage", lora_name)
+                return None
+            except CorruptAdapter as error:
+                log.error("adapter %s is refused: %s", lora_name, error)
+                return None
+            # vLLM replaces the id by one of its own counter.
+            return LoRARequest(lora_name=lora_name, lora_int_id=1, lora_path=str(path))
+
+    LoRAResolverRegistry.register_resolver("tunesmith", DigestResolver())

@@ -1,0 +1,168 @@
+"""What the dispatcher hands to Ray, and what comes back: plain values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """How a cohort's process is to be set up.
+
+    Attributes:
+        base_directory: Hugging Face files of the base.
+        base_digest: what these files must hash to, so that a base which changed is refused.
+        context_length: tokens that the engines take.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads of torch.
+        storage_url: where states and adapters go.
+        checkpoint_every_steps: steps between two resumable states.
+    """
+
+    base_directory: str
+    base_digest: str
+    context_length: int
+    device: str
+    threads: int
+    storage_url: str
+    checkpoint_every_steps: int
+
+
+@dataclass(frozen=True)
+class PreparationWork:
+    """Files to be read before a job can train.
+
+    Attributes:
+        hyperparameters: the client's, "auto" where open.
+        max_rank: what the engines serve.
+        parent_digest: adapter to continue from.
+    """
+
+    job_id: str
+    base_directory: str
+    context_length: int
+    storage_url: str
+    training_key: str
+    validation_key: str | None
+    hyperparameters: dict[str, Any]
+    max_rank: int
+    parent_digest: str | None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What reading the files found out. `recipe` is what the job's training is made of."""
+
+    hyperparameters: dict[str, Any]
+    recipe: dict[str, Any]
+    total_steps: int
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The job cannot be trained; its tenant reads why."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainingWork:
+    """A job for a cohort.
+
+    Attributes:
+        recipe: from its `Preparation`.
+        resume_key: storage key of the state to go on from.
+        state_prefix: under which new states are stored: no other holder of the job writes there.
+    """
+
+    job_id: str
+    training_key: str
+    validation_key: str | None
+    recipe: dict[str, Any]
+    seed: int
+    parent_digest: str | None
+    resume_key: str | None
+    state_prefix: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A prompt of the training data as training rendered it: the engine must render the same."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    prompt_ids: list[int]
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """An adapter that lies in storage under its digest."""
+
+    digest: str
+    rank: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The job takes part in the cohort."""
+
+    job_id: str
+    step: int
+    total_steps: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """An optimizer step is done. `metrics` are the fields of `progress.StepMetrics`."""
+
+    job_id: str
+    metrics: dict[str, Any]
+    remaining_seconds: float
+
+
+@dataclass(frozen=True)
+class StateStored:
+    """A resumable state lies in storage. `left` when the job left the cohort with it."""
+
+    job_id: str
+    key: str
+    step: int
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class EpochStored:
+    """An epoch's adapter lies in storage."""
+
+    job_id: str
+    step: int
+    adapter: StoredResult
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The job is trained, its adapter lies in storage, and it has left the cohort."""
+
+    job_id: str
+    adapter: StoredResult
+    trained_tokens: int
+    probes: list[Probe] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job cannot go on; it has left the cohort."""
+
+    job_id: str
+    code: str
+    message: str
+
+
+Update = Joined | Stepped | StateStored | EpochStored | Finished | Failed
