@@ -14,10 +14,14 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from tunesmith.platform.domain.errors import Unavailable
+from tunesmith.platform.domain.errors import InvalidRequest, Unavailable
+
+_CONNECT_SECONDS = 5
+_LOCK_SECONDS = 30.0
 
 
 class Database:
@@ -39,26 +43,22 @@ class Database:
 
         Raises:
             Unavailable: the database cannot be reached, is locked for too long, or is full.
+            InvalidRequest: a value cannot be kept in the database, as a text with a NUL.
         """
-        try:
-            with self._sessions() as session, session.begin():
-                yield session
-        except OperationalError as error:
-            raise Unavailable(
-                f"The database is not available: {_first_line(error)}", code="database_unavailable"
-            ) from error
+        with readable_errors(), self._sessions() as session, session.begin():
+            yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that only reads: on SQLite it does not wait for a writer."""
-        try:
-            with self._sessions() as session:
-                session.connection(execution_options={"tunesmith_read_only": True})
-                yield session
-        except OperationalError as error:
-            raise Unavailable(
-                f"The database is not available: {_first_line(error)}", code="database_unavailable"
-            ) from error
+        """A session that only reads: on SQLite it does not wait for a writer.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+            InvalidRequest: a value cannot be in the database, as a text with a NUL.
+        """
+        with readable_errors(), self._sessions() as session:
+            session.connection(execution_options={"tunesmith_read_only": True})
+            yield session
 
     def ping(self) -> None:
         """Return when the database answers, else raise `Unavailable`."""
@@ -70,17 +70,58 @@ class Database:
         self.engine.dispose()
 
 
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turn what the driver says of an absent database, or of a bad value, into our errors.
+
+    Everything else, as a broken constraint, is a mistake of ours and passes unchanged.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise InvalidRequest(
+            f"A value cannot be kept: {_first_line(error)}", code="invalid_value"
+        ) from error
+    except PoolTimeout as error:
+        raise Unavailable(
+            "The database is not available: all connections to it are in use.",
+            code="database_unavailable",
+        ) from error
+    except DBAPIError as error:
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            raise Unavailable(
+                f"The database is not available: {_first_line(error)}", code="database_unavailable"
+            ) from error
+        raise
+
+
 def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().split("\n", 1)[0]
 
 
 def _create_engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:  # it does not repeat the URL, which may hold a password
+        raise InvalidRequest(
+            f"The database URL is not one: {error}", param="database_url"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        connect = {} if "connect_timeout" in parsed.query else {"connect_timeout": _CONNECT_SECONDS}
+        return create_engine(
+            parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=connect
+        )
+    if backend != "sqlite":
+        raise InvalidRequest(
+            f"The database {backend!r} is not supported; use PostgreSQL or SQLite.",
+            param="database_url",
+        )
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 30.0, "check_same_thread": False})
+    engine = create_engine(
+        parsed, connect_args={"timeout": _LOCK_SECONDS, "check_same_thread": False}
+    )
 
     # sqlite3's own transaction handling starts late and upgrades a read to a write lock, which
     # fails at once when another process writes; `BEGIN IMMEDIATE` waits its turn instead.
@@ -88,12 +129,7 @@ def _create_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            "busy_timeout=30000",
-        ):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -24,7 +24,7 @@ class Page(Generic[T]):
 
 def page(
     session: Session,
-    query: Select[tuple[T]],
+    query: Select[T],
     seq: InstrumentedAttribute[int],
     *,
     after_seq: int | None,
