@@ -17,6 +17,7 @@ from tunesmith.platform.domain.job import JobStatus
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
 _Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 _LIVE = text("deleted_at IS NULL")
+_LEASED = text("lease_expires_at IS NOT NULL")
 
 
 class Base(DeclarativeBase):
@@ -95,6 +96,7 @@ class Job(Base):
         Index("jobs_by_tenant", "tenant_id", "seq"),
         Index("jobs_by_idempotency", "tenant_id", "idempotency_key", unique=True),
         Index("jobs_by_fingerprint", "tenant_id", "fingerprint", "created_at"),
+        Index("jobs_by_lease", "lease_expires_at", sqlite_where=_LEASED, postgresql_where=_LEASED),
     )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(64), unique=True)

@@ -43,13 +43,13 @@ def pause(session: Session, tenant_id: str, job_id: str) -> Job:
         raise InvalidRequest(
             f"Job {job.id} is {job.status} and cannot be paused.", code="invalid_job_state"
         )
-    move(session, job, JobStatus.PAUSED, "The job was paused.")
     job.estimated_finish = None
+    move(session, job, JobStatus.PAUSED, "The job was paused.")
     return job
 
 
 def resume(session: Session, tenant_id: str, job_id: str) -> Job:
-    """Put a paused job back into the queue.
+    """Put a paused job back into the queue, with all its attempts before it.
 
     Raises:
         NotFound: no such job of this tenant.
@@ -62,6 +62,7 @@ def resume(session: Session, tenant_id: str, job_id: str) -> Job:
             code="invalid_job_state",
         )
     to = JobStatus.QUEUED if job.prepared_at else JobStatus.VALIDATING_FILES
+    job.attempts = 0
     move(session, job, to, "The job was resumed.")
     return job
 

@@ -20,7 +20,7 @@ from tunesmith.platform.domain.job import (
     JobStatus,
 )
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def move(
@@ -51,7 +51,14 @@ def move(
         job.lease_token = job.lease_owner = job.lease_expires_at = None
     add_event(session, job.id, message, level=level, data=data)
     session.flush()
-    log.info("job moved", job=job.id, tenant=job.tenant_id, before=before, after=to, why=message)
+    log.info(
+        "job moved",
+        job_id=job.id,
+        tenant_id=job.tenant_id,
+        before=before.value,
+        after=to.value,
+        why=message,
+    )
 
 
 def add_event(

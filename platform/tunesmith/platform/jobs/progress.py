@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from tunesmith.platform import models
 from tunesmith.platform.database.models import Checkpoint, Job, JobEvent
 from tunesmith.platform.domain import ids
-from tunesmith.platform.domain.errors import TunesmithError
+from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.domain.job import EventLevel, EventType, JobStatus
 from tunesmith.platform.domain.names import checkpoint_model_name
 
@@ -58,8 +59,16 @@ class StepMetrics:
         return text
 
     def data(self) -> dict[str, Any]:
-        """The figures that are there."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        """The figures that are there, and finite: JSON has no other numbers."""
+        return _finite(vars(self))
+
+
+def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in figures.items()
+        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
+    }
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ def prepared(session: Session, lease: Lease, result: Prepared) -> None:
     job.recipe = result.recipe
     job.total_steps = result.total_steps
     job.prepared_at = time.time()
+    job.attempts = 0
     for text in result.notes:
         add_event(session, job.id, text)
     for text in result.warnings:
@@ -91,6 +101,7 @@ def prepared(session: Session, lease: Lease, result: Prepared) -> None:
     if job.status == JobStatus.VALIDATING_FILES:  # else paused meanwhile
         move(session, job, JobStatus.QUEUED, "Files validated, moving job to queued state")
     job.lease_token = job.lease_owner = job.lease_expires_at = None
+    session.flush()
 
 
 def record_metrics(
@@ -128,6 +139,8 @@ def record_state(session: Session, lease: Lease, key: str, step: int) -> str | N
         LeaseLost: the job is not this holder's any more.
     """
     job = leased_job(session, lease)
+    if step > job.resume_step:  # it got further: attempts count from here
+        job.attempts = 0
     before = job.resume_key
     job.resume_key, job.resume_step = key, step
     return before if before != key else None
@@ -174,7 +187,7 @@ def record_checkpoint(
             step_number=step,
             model_name=name,
             adapter_digest=adapter.digest,
-            metrics=metrics,
+            metrics=_finite(metrics),
             created_at=time.time(),
         )
     )
@@ -207,10 +220,13 @@ def complete(
 
     Raises:
         LeaseLost: the job is not this holder's any more.
+        InvalidRequest: it was paused meanwhile; `requeue` gives the lease back.
     """
     job = leased_job(session, lease)
     if job.status != JobStatus.RUNNING:
-        raise TunesmithError(f"Job {job.id} is {job.status}: it cannot be completed.")
+        raise InvalidRequest(
+            f"Job {job.id} is {job.status} and cannot be completed.", code="invalid_job_state"
+        )
     _add_model(session, job, adapter, model_name)
     job.fine_tuned_model = model_name
     job.trained_tokens = trained_tokens

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from tunesmith.platform.database.clock import now
 from tunesmith.platform.database.models import Job, Tenant
 from tunesmith.platform.domain.errors import LeaseLost
 from tunesmith.platform.domain.ids import random_text
-from tunesmith.platform.domain.job import EventLevel, JobStatus
+from tunesmith.platform.domain.job import CLAIMABLE, EventLevel, JobStatus
 
 from .moves import add_event, locked_job, move
 
@@ -37,46 +37,70 @@ def claim(
     *,
     status: JobStatus,
     bases: Collection[str] | None = None,
+    max_attempts: int | None = None,
 ) -> Lease | None:
     """Take the next job in `status` (`validating_files` or `queued`), or None when there is none.
 
     Next is, among the tenants that have one waiting, the tenant with the fewest jobs being worked
     on, then the one served longest ago; within a tenant, first come first served. `bases` keeps
     to jobs of these bases. The job's status is not changed: `queue.begin` does that.
+
+    One transaction claims one job: with two it may wait for another that waits for it.
+
+    Args:
+        max_attempts: how often a job's files may take their reader's life (out of memory) before
+            the job fails; None for no limit.
     """
+    if status not in CLAIMABLE:
+        raise ValueError(f"a job that is {status} is not waiting for a dispatcher")
     moment = now(session)
-    other = aliased(Job)
-    busy = (
-        select(func.count())
-        .where(
-            other.tenant_id == Job.tenant_id,
-            other.lease_expires_at > moment,
-        )
-        .correlate(Job)
-        .scalar_subquery()
-    )
-    query = (
-        select(Job)
-        .join(Tenant, Tenant.id == Job.tenant_id)
-        .where(
-            Job.status == status,
-            or_(Job.lease_expires_at.is_(None), Job.lease_expires_at <= moment),
-        )
-        .order_by(busy, Tenant.last_claimed_at, Job.seq)
-        .limit(1)
-        .with_for_update(of=Job, skip_locked=True)
-    )
+    waiting = [
+        Job.status == status,
+        or_(Job.lease_expires_at.is_(None), Job.lease_expires_at <= moment),
+    ]
     if bases is not None:
-        query = query.where(Job.base_name.in_(bases))
-    job = session.scalars(query).one_or_none()
-    if job is None:
-        return None
-    job.lease_token = random_text()
-    job.lease_owner = owner
-    job.lease_expires_at = moment + seconds
-    session.execute(update(Tenant).where(Tenant.id == job.tenant_id).values(last_claimed_at=moment))
-    session.flush()
-    return Lease(job.id, job.lease_token, job.lease_expires_at)
+        waiting.append(Job.base_name.in_(bases))
+    busy = (
+        select(Job.tenant_id, func.count().label("jobs"))
+        .where(Job.lease_expires_at > moment)
+        .group_by(Job.tenant_id)
+        .subquery()
+    )
+    tenants = session.scalars(
+        select(Tenant.id)
+        .outerjoin(busy, busy.c.tenant_id == Tenant.id)
+        .where(exists().where(Job.tenant_id == Tenant.id, *waiting))
+        .order_by(func.coalesce(busy.c.jobs, 0), Tenant.last_claimed_at, Tenant.seq)
+    ).all()
+    for tenant_id in tenants:
+        first = (
+            select(Job)
+            .where(Job.tenant_id == tenant_id, *waiting)
+            .order_by(Job.seq)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .execution_options(populate_existing=True)
+        )
+        job = session.scalars(first).one_or_none()
+        while job is not None and _is_deadly(job, max_attempts):
+            _give_up(session, job, "Its files could not be read: their reader was lost")
+            job = session.scalars(first).one_or_none()
+        if job is None:  # others are claiming this tenant's last ones just now
+            continue
+        if status == JobStatus.VALIDATING_FILES:
+            job.attempts += 1
+        job.lease_token = random_text()
+        job.lease_owner = owner
+        job.lease_expires_at = moment + seconds
+        session.execute(update(Tenant).where(Tenant.id == tenant_id).values(last_claimed_at=moment))
+        session.flush()
+        return Lease(job.id, job.lease_token, job.lease_expires_at)
+    return None
+
+
+def _is_deadly(job: Job, max_attempts: int | None) -> bool:
+    reading = job.status == JobStatus.VALIDATING_FILES
+    return reading and max_attempts is not None and job.attempts >= max_attempts
 
 
 def begin(session: Session, lease: Lease, message: str) -> Job:
@@ -84,6 +108,7 @@ def begin(session: Session, lease: Lease, message: str) -> Job:
 
     Raises:
         LeaseLost: the job is not this holder's any more.
+        InvalidRequest: it was paused since it was claimed; `release` the lease.
     """
     job = leased_job(session, lease)
     move(session, job, JobStatus.RUNNING, message)
@@ -123,15 +148,23 @@ def renew(session: Session, leases: Collection[Lease], seconds: float) -> set[st
 
 def release(session: Session, lease: Lease) -> None:
     """Give the lease back; the job's status stays as it is. Nothing happens if it is lost."""
-    session.execute(
-        update(Job)
-        .where(Job.id == lease.job_id, Job.lease_token == lease.token)
-        .values(lease_token=None, lease_owner=None, lease_expires_at=None)
-    )
+    try:
+        job = leased_job(session, lease)
+    except LeaseLost:
+        return
+    if job.status == JobStatus.VALIDATING_FILES:  # its reader lives
+        job.attempts = 0
+    job.lease_token = job.lease_owner = job.lease_expires_at = None
+    session.flush()
 
 
-def requeue(session: Session, lease: Lease, reason: str, *, max_attempts: int) -> None:
-    """Put a running job back: its worker is lost. Too many lost workers fail the job.
+def requeue(session: Session, lease: Lease, reason: str, *, max_attempts: int | None) -> None:
+    """Put a running job back, as its worker is lost, and give up the lease.
+
+    A job that was begun `max_attempts` times without getting further (`progress.record_state`)
+    fails instead. None is for a worker that stops on purpose: such an attempt does not count.
+
+    A job that was paused meanwhile stays so, and one that was resumed is in the queue already.
 
     Raises:
         LeaseLost: the job is not this holder's any more.
@@ -149,21 +182,24 @@ def requeue_abandoned(session: Session, *, max_attempts: int) -> list[str]:
             Job.status == JobStatus.RUNNING,
             or_(Job.lease_expires_at.is_(None), Job.lease_expires_at <= moment),
         )
+        .order_by(Job.seq)
         .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
     ).all()
     for job in jobs:
         _requeue(session, job, "Its dispatcher gave no sign of life", max_attempts)
     return [job.id for job in jobs]
 
 
-def _requeue(session: Session, job: Job, reason: str, max_attempts: int) -> None:
+def _requeue(session: Session, job: Job, reason: str, max_attempts: int | None) -> None:
+    job.estimated_finish = None
     if job.status != JobStatus.RUNNING:  # paused meanwhile: there is nothing to take up
         job.lease_token = job.lease_owner = job.lease_expires_at = None
         return
-    if job.attempts >= max_attempts:
-        message = f"{reason}; given up after {job.attempts} attempts."
-        job.error = {"code": "worker_lost", "message": message, "param": None}
-        move(session, job, JobStatus.FAILED, message, level=EventLevel.ERROR)
+    if max_attempts is None:
+        job.attempts = max(0, job.attempts - 1)
+    elif job.attempts >= max_attempts:
+        _give_up(session, job, reason)
         return
     job.lease_token = job.lease_owner = job.lease_expires_at = None
     where = f"step {job.resume_step}" if job.resume_key else "the beginning"
@@ -174,6 +210,12 @@ def _requeue(session: Session, job: Job, reason: str, max_attempts: int) -> None
         f"{reason}: the job goes on from {where}.",
         level=EventLevel.WARN,
     )
+
+
+def _give_up(session: Session, job: Job, reason: str) -> None:
+    message = f"{reason}; given up after {job.attempts} attempts."
+    job.error = {"code": "worker_lost", "message": message, "param": None}
+    move(session, job, JobStatus.FAILED, message, level=EventLevel.ERROR)
 
 
 def note(session: Session, lease: Lease, message: str, level: EventLevel = EventLevel.INFO) -> None:

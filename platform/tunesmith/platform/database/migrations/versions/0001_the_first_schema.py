@@ -273,6 +273,13 @@ def upgrade() -> None:
             "jobs_by_fingerprint", ["tenant_id", "fingerprint", "created_at"], unique=False
         )
         batch_op.create_index("jobs_by_idempotency", ["tenant_id", "idempotency_key"], unique=True)
+        batch_op.create_index(
+            "jobs_by_lease",
+            ["lease_expires_at"],
+            unique=False,
+            sqlite_where=sa.text("lease_expires_at IS NOT NULL"),
+            postgresql_where=sa.text("lease_expires_at IS NOT NULL"),
+        )
         batch_op.create_index("jobs_by_status", ["status", "tenant_id", "seq"], unique=False)
         batch_op.create_index("jobs_by_tenant", ["tenant_id", "seq"], unique=False)
 
