@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tunesmith.platform.database.locks import lock_name
 from tunesmith.platform.database.models import BaseModel
 from tunesmith.platform.domain.names import check_base_name
 
@@ -47,7 +48,8 @@ def register_base(
     Raises:
         InvalidRequest: the name could be mistaken for a tuned model's.
     """
-    base = find_base(session, check_base_name(name))
+    lock_name(session, f"base {check_base_name(name)}")  # several processes may start at once
+    base = find_base(session, name)
     if base is None:
         base = BaseModel(name=name, created_at=time.time())
         session.add(base)

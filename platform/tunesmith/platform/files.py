@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.database.models import File
@@ -95,8 +95,10 @@ def list_files(
 ) -> Page[File]:
     """A tenant's files.
 
+    `after` may have been deleted since: clients delete files as they page through them.
+
     Raises:
-        NotFound: `after` names no file of this tenant.
+        NotFound: `after` names no file that this tenant ever had.
     """
     query = select(File).where(
         File.tenant_id == tenant_id,
@@ -105,7 +107,13 @@ def list_files(
     )
     if purpose is not None:
         query = query.where(File.purpose == purpose)
-    after_seq = get_file(session, tenant_id, after).seq if after else None
+    after_seq = None
+    if after:
+        after_seq = session.scalar(
+            select(File.seq).where(File.id == after, File.tenant_id == tenant_id)
+        )
+        if after_seq is None:
+            raise NotFound(f"No such File object: {after}", param="after", code="not_found")
     return page(
         session, query, File.seq, after_seq=after_seq, limit=limit, newest_first=newest_first
     )
@@ -120,16 +128,20 @@ def delete_file(session: Session, tenant_id: str, file_id: str) -> list[str]:
     Raises:
         NotFound: no such file of this tenant.
     """
-    file = get_file(session, tenant_id, file_id)
+    key = get_file(session, tenant_id, file_id).storage_key
+    # All that share the bytes are locked, so that of two deletions at once one is the last.
+    living = session.scalars(
+        select(File)
+        .where(File.tenant_id == tenant_id, File.storage_key == key, File.deleted_at.is_(None))
+        .order_by(File.seq)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    file = next((file for file in living if file.id == file_id), None)
+    if file is None:  # deleted meanwhile
+        raise NotFound(f"No such File object: {file_id}", param="id", code="not_found")
     file.deleted_at = time.time()
     session.flush()
-    shared = session.scalar(
-        select(func.count()).where(
-            File.tenant_id == tenant_id,
-            File.storage_key == file.storage_key,
-            File.deleted_at.is_(None),
-        )
-    )
-    if shared:
+    if len(living) > 1:
         return []
     return [key for key in (file.storage_key, file.examples_key) if key is not None]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.database.models import Adapter, Checkpoint, Job, Model
@@ -47,22 +49,37 @@ def get_adapter(session: Session, digest: str) -> Adapter:
     return session.scalars(select(Adapter).where(Adapter.digest == digest)).one()
 
 
+def keep_model(session: Session, tenant_id: str, name: str) -> tuple[Model, Adapter]:
+    """A tenant's tuned model and its adapter, which nobody deletes until the transaction ends.
+
+    Raises:
+        NotFound: it does not exist, was deleted, or is another tenant's.
+    """
+    digest = get_model(session, tenant_id, name).adapter_digest
+    adapter = session.scalars(
+        select(Adapter).where(Adapter.digest == digest).with_for_update(read=True)
+    ).one()
+    # Whoever was deleting it meanwhile has let go of the lock, and the model is gone.
+    return get_model(session, tenant_id, name), adapter
+
+
 def add_adapter(
     session: Session, *, digest: str, base_name: str, base_digest: str, rank: int, size: int
 ) -> None:
     """Write an adapter down. The same content again is the same adapter."""
-    if session.get(Adapter, digest) is None:
-        session.add(
-            Adapter(
-                digest=digest,
-                base_name=base_name,
-                base_digest=base_digest,
-                rank=rank,
-                bytes=size,
-                created_at=time.time(),
-            )
-        )
-        session.flush()
+    if session.get(Adapter, digest) is not None:
+        return
+    adapter = Adapter(
+        digest=digest,
+        base_name=base_name,
+        base_digest=base_digest,
+        rank=rank,
+        bytes=size,
+        created_at=time.time(),
+    )
+    # Two equal jobs may end at the same moment: then the other one has written it.
+    with suppress(IntegrityError), session.begin_nested():
+        session.add(adapter)
 
 
 def add_model(
@@ -102,6 +119,10 @@ def drop_name(session: Session, tenant_id: str, name: str) -> list[str]:
     ).one_or_none()
     if model is None:
         return []
+    # A job that is being created from this adapter (`keep_model`) is waited for, then counted.
+    session.execute(
+        select(Adapter.digest).where(Adapter.digest == model.adapter_digest).with_for_update()
+    )
     model.deleted_at = time.time()
     session.flush()
     return [] if is_referred(session, model.adapter_digest) else [model.adapter_digest]
@@ -118,7 +139,7 @@ def is_referred(session: Session, digest: str) -> bool:
 
 
 def delete_model(session: Session, tenant_id: str, name: str) -> list[str]:
-    """Delete a tenant's model; a checkpoint's model goes with its checkpoint.
+    """Delete a tenant's model; the model of a checkpoint takes its checkpoint with it.
 
     Returns:
         Digests that nothing refers to any more: to be unloaded and deleted from storage.

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tunesmith.platform.database.locks import lock_name
 from tunesmith.platform.database.models import ApiKey, Tenant
 from tunesmith.platform.domain import ids
 from tunesmith.platform.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from tunesmith.platform.domain.keys import key_hash, key_hint, new_key
-from tunesmith.platform.domain.names import slug
+from tunesmith.platform.domain.names import MAX_SLUG, slug
 
 MAX_NAME = 128
 
@@ -40,6 +41,7 @@ def create_tenant(session: Session, name: str) -> Tenant:
     name = name.strip()
     if not 1 <= len(name) <= MAX_NAME:
         raise InvalidRequest(f"A tenant's name has 1 to {MAX_NAME} characters.", param="name")
+    lock_name(session, "tenants")  # names and slugs are looked up, then taken
     if session.scalars(select(Tenant).where(Tenant.name == name)).first() is not None:
         raise InvalidRequest(
             f"A tenant named {name!r} exists already.", param="name", code="name_taken"
@@ -54,11 +56,11 @@ def create_tenant(session: Session, name: str) -> Tenant:
 
 def _free_slug(session: Session, name: str) -> str:
     wanted = slug(name)
-    taken = set(session.scalars(select(Tenant.slug).where(Tenant.slug.startswith(wanted))))
     candidate, number = wanted, 2
-    while candidate in taken:
+    while session.scalar(select(Tenant.seq).where(Tenant.slug == candidate)) is not None:
         ending = f"-{number}"
-        candidate, number = wanted[: 32 - len(ending)] + ending, number + 1
+        candidate = wanted[: MAX_SLUG - len(ending)].rstrip("-") + ending
+        number += 1
     return candidate
 
 
@@ -74,7 +76,9 @@ def get_tenant(session: Session, id_or_name: str) -> Tenant:
         NotFound: there is none.
     """
     tenant = session.scalars(
-        select(Tenant).where((Tenant.id == id_or_name) | (Tenant.name == id_or_name))
+        select(Tenant)
+        .where((Tenant.id == id_or_name) | (Tenant.name == id_or_name))
+        .order_by((Tenant.id == id_or_name).desc())
     ).first()
     if tenant is None:
         raise NotFound(f"No tenant {id_or_name!r} exists.", param="tenant")
@@ -82,7 +86,14 @@ def get_tenant(session: Session, id_or_name: str) -> Tenant:
 
 
 def create_key(session: Session, tenant_id: str, name: str) -> tuple[ApiKey, str]:
-    """A new key of a tenant, and its text: it is not kept and cannot be shown again."""
+    """A new key of a tenant, and its text: it is not kept and cannot be shown again.
+
+    Raises:
+        NotFound: no such tenant.
+        InvalidRequest: the key's name is empty or too long.
+    """
+    if session.scalar(select(Tenant.seq).where(Tenant.id == tenant_id)) is None:
+        raise NotFound(f"No tenant {tenant_id!r} exists.", param="tenant")
     key = new_key()
     return _add_key(session, tenant_id, name, key), key
 
@@ -141,11 +152,17 @@ def authenticate(session: Session, key: str) -> Caller:
 
 
 def ensure_admin_key(session: Session, key: str | None) -> str | None:
-    """Make `key` the administrator's key, or make one when there is none yet.
+    """Make `key` the administrator's key in place of any other, or make one when there is none.
 
     Returns:
         The key when it is new: to be shown once.
+
+    Raises:
+        InvalidRequest: `key` is empty, or a tenant's key.
     """
+    if key is not None and not key.strip():
+        raise InvalidRequest("The administrator's key is empty.", param="admin_key")
+    lock_name(session, "admin key")  # several gateways may start at once
     living = session.scalars(
         select(ApiKey).where(ApiKey.tenant_id.is_(None), ApiKey.revoked_at.is_(None))
     ).all()
@@ -158,8 +175,11 @@ def ensure_admin_key(session: Session, key: str | None) -> str | None:
     for row in living:
         row.revoked_at = time.time()
     earlier = session.scalars(select(ApiKey).where(ApiKey.hash == key_hash(key))).one_or_none()
-    if earlier is not None and earlier.tenant_id is None:
+    if earlier is None:
+        _add_key(session, None, "admin", key)
+    elif earlier.tenant_id is None:
         earlier.revoked_at = None
     else:
-        _add_key(session, None, "admin", key)
+        raise InvalidRequest("The administrator's key is a tenant's key.", param="admin_key")
+    session.flush()
     return key

@@ -12,15 +12,16 @@ import unicodedata
 from .errors import InvalidRequest
 
 MAX_SUFFIX = 64
+MAX_SLUG = 32
 _BASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHORT_ID = 8
 
 
 def slug(name: str) -> str:
-    """The tenant's name as it appears in model names: lower case, dashes, at most 32 characters."""
+    """The tenant's name as model names show it: lower case, dashes, at most `MAX_SLUG` long."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:32].strip("-") or "org"
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:MAX_SLUG].strip("-") or "org"
 
 
 def check_base_name(name: str) -> str:

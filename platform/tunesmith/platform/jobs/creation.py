@@ -13,14 +13,15 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from tunesmith.platform.examples import MINIMUM_EXAMPLES
 
 from tunesmith.platform import bases, files, models
+from tunesmith.platform.database.locks import lock_name
 from tunesmith.platform.database.models import File, Job
 from tunesmith.platform.domain import ids
 from tunesmith.platform.domain.errors import InvalidRequest, NotFound
 from tunesmith.platform.domain.hyperparameters import check_hyperparameters
 from tunesmith.platform.domain.names import check_suffix
+from tunesmith.platform.examples import MINIMUM_EXAMPLES
 
 from .moves import add_event
 
@@ -28,6 +29,7 @@ RETRY_WINDOW = 600.0
 """Seconds in which a repeated create that says it is a retry gets the first one's job."""
 
 MAX_SEED = 2**31 - 1
+MAX_IDEMPOTENCY_KEY = 255
 _MAX_METADATA = 16
 _MAX_METADATA_KEY = 64
 _MAX_METADATA_VALUE = 512
@@ -73,6 +75,13 @@ def create_job(
         InvalidRequest: what cannot succeed, with the parameter that is wrong.
         NotFound: an unknown model, or a file that the tenant does not have.
     """
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
+        raise InvalidRequest(
+            f"An `Idempotency-Key` has 1 to {MAX_IDEMPOTENCY_KEY} characters.",
+            code="invalid_idempotency_key",
+        )
+    # A retry may overtake the create that it repeats, before that one's job can be seen.
+    lock_name(session, f"{tenant_id} {request.fingerprint()}")
     known = _earlier(session, tenant_id, request, idempotency_key, is_retry)
     if known is not None:
         return known
@@ -181,7 +190,7 @@ def _resolve_model(
     if base is not None:
         return base, None
     try:
-        tuned = models.get_model(session, tenant_id, name)
+        tuned, adapter = models.keep_model(session, tenant_id, name)
     except NotFound:
         available = ", ".join(sorted(b.name for b in bases.list_bases(session))) or "none yet"
         raise NotFound(
@@ -191,13 +200,19 @@ def _resolve_model(
             code="model_not_found",
         ) from None
     base = bases.find_base(session, tuned.base_name)
-    adapter = models.get_adapter(session, tuned.adapter_digest)
     if base is None or base.digest != adapter.base_digest:
         raise InvalidRequest(
             f"The model `{name}` was tuned on another version of `{tuned.base_name}` than the one"
             " that is served now; it cannot be continued.",
             param="model",
             code="base_changed",
+        )
+    if adapter.rank > base.max_rank:
+        raise InvalidRequest(
+            f"The model `{name}` has a LoRA of rank {adapter.rank}; the engines serve at most"
+            f" {base.max_rank} now.",
+            param="model",
+            code="rank_too_high",
         )
     return base, adapter.digest
 
@@ -206,7 +221,7 @@ def _examples_file(session: Session, tenant_id: str, file_id: str, param: str) -
     try:
         file = files.get_file(session, tenant_id, file_id)
     except NotFound:
-        raise InvalidRequest(
+        raise NotFound(
             f"The file {file_id!r} (`{param}`) does not exist.", param=param, code="file_not_found"
         ) from None
     if file.purpose != "fine-tune" or file.examples_key is None:
@@ -228,10 +243,11 @@ def _checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str] | No
             param="metadata",
         )
     for key, value in metadata.items():
-        if not key or len(key) > _MAX_METADATA_KEY or len(value) > _MAX_METADATA_VALUE:
+        good = isinstance(value, str) and len(value) <= _MAX_METADATA_VALUE
+        if not good or not 1 <= len(key) <= _MAX_METADATA_KEY:
             raise InvalidRequest(
                 f"`metadata.{key[:80]}`: a key has 1 to {_MAX_METADATA_KEY} characters and a value"
-                f" at most {_MAX_METADATA_VALUE}.",
+                f" is a text of at most {_MAX_METADATA_VALUE}.",
                 param="metadata",
             )
     return dict(metadata)

@@ -1,0 +1,15 @@
+"""Locks on what has no row yet: one transaction at a time does a thing of a given name."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+
+def lock_name(session: Session, name: str) -> None:
+    """Wait until no other transaction holds `name`, and hold it until this one ends.
+
+    On SQLite there is nothing to wait for: a transaction that writes is alone from its beginning.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
