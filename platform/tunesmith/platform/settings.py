@@ -2,11 +2,14 @@
 
 Read once, at a process's edge, and passed on: nothing deeper reads the environment. A process
 that the supervisor starts gets its settings as `TUNESMITH_*` variables.
+
+`TUNESMITH_CONFIG` names the TOML file. An empty variable counts as absent.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,29 +22,36 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from tunesmith.platform.domain.errors import InvalidRequest
+
 MEGABYTE = 1_000_000
 
 
 class Settings(BaseSettings):
     """All settings of the platform's processes."""
 
-    model_config = SettingsConfigDict(env_prefix="TUNESMITH_", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="TUNESMITH_", extra="forbid", env_ignore_empty=True
+    )
 
     home: Path = Field(
         default=Path("~/.tunesmith"),
         description="Folder of everything that one machine keeps: database, files, logs.",
     )
-    host: str = Field(default="127.0.0.1", description="Address that the gateway listens on.")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address that the gateway listens on."
+    )
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the gateway.")
     base: str = Field(
         default="pocket",
+        min_length=1,
         description="The base model: 'pocket' (built in), a directory, or a Hugging Face id.",
     )
     base_name: str | None = Field(
         default=None, description="Name of the base in the API; from `base` where not given."
     )
     database_url: str = Field(
-        default="", description="SQLAlchemy URL; SQLite under `home` where empty."
+        default="", repr=False, description="SQLAlchemy URL; SQLite under `home` where empty."
     )
     storage_url: str = Field(
         default="", description="Folder, s3:// or gs:// URL of files and adapters."
@@ -61,7 +71,9 @@ class Settings(BaseSettings):
         default=15.0, gt=0, description="Time without a sign of life after which a job is retaken."
     )
     max_attempts: int = Field(
-        default=5, ge=1, description="How often a job is taken up again after losing its worker."
+        default=5,
+        ge=1,
+        description="Times that a job is begun, without getting further, before it fails.",
     )
     slots_per_cohort: int = Field(
         default=4, ge=1, description="Jobs that train side by side on one resident base."
@@ -86,7 +98,7 @@ class Settings(BaseSettings):
         default=None, ge=16, description="Context of the engine; the base's where not given."
     )
     engine_args: Annotated[list[str], NoDecode] = Field(
-        default=[], description="Further arguments of vLLM's server, separated by spaces."
+        default=[], description="Further arguments of vLLM's server, quoted as in a shell."
     )
     engine_wait_seconds: float = Field(
         default=2.0,
@@ -104,8 +116,15 @@ class Settings(BaseSettings):
 
     @field_validator("engine_args", mode="before")
     @classmethod
-    def _split_spaces(cls, value: object) -> object:
-        return value.split() if isinstance(value, str) else value
+    def _split_words(cls, value: object) -> object:
+        return shlex.split(value) if isinstance(value, str) else value
+
+    @field_validator("admin_key", mode="after")
+    @classmethod
+    def _strip_key(cls, value: SecretStr | None) -> SecretStr | None:
+        # Secrets that come from files end in a newline; an empty one must not open the platform.
+        key = value.get_secret_value().strip() if value else ""
+        return SecretStr(key) if key else None
 
     @model_validator(mode="after")
     def _fill_from_home(self) -> Settings:
@@ -135,20 +154,31 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags (init), variables, then the TOML file."""
-        files = [Path(os.environ["TUNESMITH_CONFIG"])] if "TUNESMITH_CONFIG" in os.environ else []
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, files)
+        config = os.environ.get("TUNESMITH_CONFIG")
+        if not config:
+            return init_settings, env_settings
+        if not Path(config).is_file():  # else its settings would silently be the defaults
+            raise InvalidRequest(
+                f"There is no settings file {config!r} (TUNESMITH_CONFIG).",
+                param="TUNESMITH_CONFIG",
+            )
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(config))
 
     def as_environment(self) -> dict[str, str]:
-        """These settings as `TUNESMITH_*` variables, for a child process."""
-        environment: dict[str, str] = {}
+        """All these settings as `TUNESMITH_*` variables, for a child process.
+
+        None and empty lists are there as empty variables, and `TUNESMITH_CONFIG` is: what the
+        child inherits besides must not add what was not set here.
+        """
+        environment = {"TUNESMITH_CONFIG": ""}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if value is None:
-                continue
-            if isinstance(value, SecretStr):
+                text = ""
+            elif isinstance(value, SecretStr):
                 text = value.get_secret_value()
             elif isinstance(value, list):
-                text = ("," if name == "engines" else " ").join(value)
+                text = ",".join(value) if name == "engines" else shlex.join(value)
             else:
                 text = str(value)
             environment[f"TUNESMITH_{name.upper()}"] = text
