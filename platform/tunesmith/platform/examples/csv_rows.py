@@ -103,7 +103,9 @@ def likely_delimiter(header: str) -> str:
 def read_csv_rows(lines: Iterable[Line], delimiter: str) -> Iterator[Example | Problem]:
     """An example, or what is wrong, for each row; rows without any text are skipped."""
     rows = CsvReader(lines, delimiter)
-    header = next((row for row in rows if _has_text(row)), [])
+    header = next((row for row in rows if _has_text(row)), None)
+    if header is None:
+        raise Unreadable(Problem(None, "the file has empty cells alone. Add a header and rows."))
     pair = _find_columns(header, rows.line)
     names = (header[pair.prompt].strip(), header[pair.completion].strip())
     for row in rows:
@@ -131,7 +133,7 @@ def read_csv_rows(lines: Iterable[Line], delimiter: str) -> Iterator[Example | P
 
 def missing_columns(header: list[str]) -> str:
     """The sentence for a header without an accepted pair."""
-    found = ", ".join(shown(name.strip()) for name in header[:12]) or "none"
+    found = ", ".join(shown(name.strip()) for name in header[:12])
     return (
         f"the header names no {accepted_pairs()}; its columns are: {found}. Rename two of them, or"
         " let the upload do it: `tunesmith files upload FILE --column OLD=prompt --column"
