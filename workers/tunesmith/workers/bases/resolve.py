@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from tunesmith.workers.pocket import NAME as POCKET_NAME
 from tunesmith.workers.pocket import model_directory
 
 POCKET = "pocket"
+# What tokenizers write as `model_max_length` when nobody set it (transformers: int(1e30)).
+_NO_LIMIT = 1 << 40
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
@@ -93,36 +96,50 @@ def _fetch(repository: str) -> Path:
 
 
 def _checked_config(directory: Path, source: str) -> dict[str, Any]:
-    from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise BaseNotUsable(f"The base {source!r} has no usable config.json: {reason}") from error
-    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    """What the directory's own files say; importing transformers for it would cost seconds."""
+    config = _read_json(directory / "config.json", source)
+    architecture = (config.get("architectures") or [""])[0]
+    if not architecture.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")):
         raise BaseNotUsable(
-            f"The base {source!r} is a {config.model_type!r} model; only causal language models"
-            " can be tuned and served."
+            f"The base {source!r} is a {architecture or 'nameless'} model; only causal language"
+            " models can be tuned and served."
         )
     if not list(directory.glob("*.safetensors")):
         raise BaseNotUsable(
             f"The base {source!r} has no *.safetensors files in {directory}; other formats are"
             " not loaded, because a pickle can run code."
         )
-    from tunesmith.workers.trainer.base import load_chat_limits, load_tokenizer
-    from tunesmith.workers.trainer.errors import BaseUnusable
-
-    try:
-        tokenizer = load_tokenizer(directory)
-        context_length, _ = load_chat_limits(directory, tokenizer)
-    except BaseUnusable as error:
-        raise BaseNotUsable(f"The base {source!r} cannot be tuned: {error}") from error
+    tokenizer = _read_json(directory / "tokenizer_config.json", source)
+    if not tokenizer.get("chat_template") and not list(directory.glob("chat_template.*")):
+        raise BaseNotUsable(
+            f"The base {source!r} has no chat template, so chats cannot be rendered: take the"
+            " model's instruct or chat variant, or add chat_template.jinja to its directory."
+        )
+    text = config.get("text_config") or config
+    limits = [text.get("max_position_embeddings"), tokenizer.get("model_max_length")]
+    known = [int(limit) for limit in limits if limit and limit < _NO_LIMIT]
+    if not known:
+        raise BaseNotUsable(
+            f"The base {source!r} states no context length (`max_position_embeddings`)."
+        )
     return {
-        "architecture": (config.architectures or ["unknown"])[0],
-        "model_type": config.model_type,
-        "hidden_size": getattr(config.get_text_config(), "hidden_size", None),
-        "layers": getattr(config.get_text_config(), "num_hidden_layers", None),
-        "context_length": context_length,
+        "architecture": architecture,
+        "model_type": config.get("model_type"),
+        "hidden_size": text.get("hidden_size"),
+        "layers": text.get("num_hidden_layers"),
+        "context_length": min(known),
     }
+
+
+def _read_json(path: Path, source: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise BaseNotUsable(
+            f"The base {source!r} is no Hugging Face model: {path} is missing."
+        ) from error
+    except ValueError as error:
+        raise BaseNotUsable(f"The base {source!r} is damaged: {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise BaseNotUsable(f"The base {source!r} is damaged: {path} holds no JSON object.")
+    return content

@@ -15,6 +15,7 @@ import httpx
 from tunesmith.workers.training.work import Probe
 
 _LOAD_SECONDS = 60.0
+_LISTED = 10
 
 
 class EngineUnreachable(Exception):
@@ -106,17 +107,27 @@ def _check_rendering(client: httpx.Client, base_name: str, probe: Probe) -> None
 
 def _next_token(client: httpx.Client, model: str, prompt: list[int]) -> dict[str, float]:
     """Log-probabilities of the likeliest next tokens."""
-    body = {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "logprobs": 5}
+    body = {
+        "model": model,
+        "prompt": prompt,
+        "max_tokens": 1,
+        "temperature": 0,
+        "logprobs": _LISTED,
+    }
     answer = _answer(client, "POST", "/v1/completions", body)
     (likeliest,) = answer["choices"][0]["logprobs"]["top_logprobs"]
     return dict(likeliest)
 
 
 def _shift(base: dict[str, float], tuned: dict[str, float]) -> float:
-    if base.keys() != tuned.keys():
-        both = base.keys() & tuned.keys()
-        return max([1e-6, *(abs(base[token] - tuned[token]) for token in both)])
-    return max(abs(base[token] - tuned[token]) for token in base)
+    """The largest shift of a listed token; one that the other side does not list counts from the
+    lowest that it lists, which is what it shifted by at least.
+    """
+    floors = {id(side): min(side.values()) for side in (base, tuned)}
+    return max(
+        abs(base.get(token, floors[id(base)]) - tuned.get(token, floors[id(tuned)]))
+        for token in base.keys() | tuned.keys()
+    )
 
 
 def _answer(client: httpx.Client, method: str, path: str, body: Any) -> dict[str, Any]:
