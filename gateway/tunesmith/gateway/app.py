@@ -1,0 +1,92 @@
+"""The application: its parts, their life, its routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith.gateway import auth, errors
+from tunesmith.gateway.cache import TtlCache
+from tunesmith.gateway.engines.pool import EnginePool
+from tunesmith.gateway.files.endpoints import router as files
+from tunesmith.gateway.fine_tuning.endpoints import router as fine_tuning
+from tunesmith.gateway.health import figures
+from tunesmith.gateway.health.endpoints import router as health
+from tunesmith.gateway.inference.endpoints import router as inference
+from tunesmith.gateway.metrics import Metrics
+from tunesmith.gateway.models.catalogue import Catalogue
+from tunesmith.gateway.models.endpoints import router as models
+from tunesmith.gateway.request_context import RequestContext
+from tunesmith.gateway.resources import Resources, State
+from tunesmith.gateway.tenants.endpoints import router as tenants
+from tunesmith.platform.database import Database, migrate
+from tunesmith.platform.database.models import ApiKey
+from tunesmith.platform.settings import Settings
+from tunesmith.platform.storage import Storage
+from tunesmith.platform.tenants import ensure_admin_key
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway as an ASGI application; several can live in one process."""
+    metrics = Metrics()
+    app = FastAPI(
+        title="Tunesmith",
+        summary="Fine-tuning and inference behind OpenAI's API.",
+        version="1",
+        lifespan=partial(_live, settings, metrics),
+        responses=errors.RESPONSES,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(RequestContext, metrics=metrics)
+    errors.install(app)
+    for router in (files, fine_tuning, models, inference, tenants, health):
+        app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterator[State]:
+    async with AsyncExitStack() as parts:
+        database = Database(settings.database_url)
+        parts.callback(database.dispose)
+        await run_in_threadpool(_prepare, database, settings)
+        pool = await parts.enter_async_context(
+            EnginePool(
+                settings.engines,
+                wait_seconds=settings.engine_wait_seconds,
+                keep_warm=settings.engine_max_loras,
+            )
+        )
+        metrics.collect_from(partial(figures.of_engines, pool))
+        metrics.collect_from(partial(figures.of_database, database))
+        yield State(
+            resources=Resources(
+                settings=settings,
+                database=database,
+                storage=Storage(settings.storage_url),
+                engines=pool,
+                callers=TtlCache(partial(auth.look_up, database), seconds=auth.CALLER_SECONDS),
+                catalogue=Catalogue(database),
+                metrics=metrics,
+            )
+        )
+
+
+def _prepare(database: Database, settings: Settings) -> None:
+    """Bring the schema up to date, and make the administrator's key the one of the settings."""
+    migrate(database)
+    with database.transaction() as session:
+        if settings.admin_key is not None:
+            ensure_admin_key(session, settings.admin_key.get_secret_value())
+        elif session.scalars(select(ApiKey).where(ApiKey.tenant_id.is_(None))).first() is None:
+            log.warning("no administrator's key: set TUNESMITH_ADMIN_KEY to create tenants")

@@ -1,0 +1,138 @@
+"""Every error in OpenAI's shape: `{"error": {message, type, param, code}}`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from tunesmith.platform.domain.errors import (
+    InvalidRequest,
+    NotFound,
+    TooLarge,
+    TunesmithError,
+    Unavailable,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong: in a sentence, by kind, and where."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """Body of every answer that is an error."""
+
+    error: ErrorDetail
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": description}
+    for status, description in {
+        400: "The request cannot be done as it was put.",
+        401: "No key, or not a valid one.",
+        403: "The key may not do this.",
+        404: "It does not exist, or it is another tenant's.",
+        413: "The body is too large.",
+        503: "A part that is needed is not there now; see `Retry-After`.",
+    }.items()
+}
+"""Errors that any route may answer, for the OpenAPI document."""
+
+
+def render(error: TunesmithError) -> JSONResponse:
+    """An error as a response."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Unavailable):
+        headers["retry-after"] = str(error.retry_after)
+    if not may_retry(error):
+        # The official SDK repeats 409, 429 and every 5xx by itself.
+        headers["x-should-retry"] = "false"
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+
+
+def may_retry(error: TunesmithError) -> bool:
+    """Whether the same request may succeed later, with nothing else changed."""
+    return isinstance(error, Unavailable)
+
+
+def unexpected(request_id: str) -> JSONResponse:
+    """The answer to a fault of ours: nothing of its inside is shown."""
+    return JSONResponse(
+        TunesmithError(
+            "The server had an error while processing your request. The administrator finds it in"
+            f" the logs by the request id {request_id}.",
+            code="internal_error",
+        ).body(),
+        status_code=HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` render every error in OpenAI's shape."""
+
+    @app.exception_handler(TunesmithError)
+    async def _ours(_: Request, error: TunesmithError) -> JSONResponse:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.warning("request failed", code=error.code, error=error.message)
+        return render(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return render(_first_problem(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        response = render(_of_framework(request, error))
+        response.status_code = error.status_code
+        for name, value in (error.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+
+def _of_framework(request: Request, error: HTTPException) -> TunesmithError:
+    asked = f"{request.method} {request.url.path}"
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return NotFound(f"Unknown request URL: {asked}.", code="unknown_url")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return InvalidRequest(f"Not allowed method: {asked}.", code="method_not_allowed")
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return TooLarge(str(error.detail))
+    return InvalidRequest(str(error.detail))
+
+
+def _first_problem(error: RequestValidationError) -> InvalidRequest:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    param = ".".join(place) or None
+    if first["type"] == "missing":
+        return InvalidRequest(
+            f"Missing required parameter: `{param}`.",
+            param=param,
+            code="missing_required_parameter",
+        )
+    if first["type"] == "extra_forbidden":
+        return InvalidRequest(
+            f"Unknown parameter: `{param}`.", param=param, code="unknown_parameter"
+        )
+    return InvalidRequest(
+        f"Invalid value for `{param}`: {first['msg'].removeprefix('Value error, ')}."
+        if param
+        else f"Invalid body: {first['msg']}.",
+        param=param,
+        code="invalid_value",
+    )

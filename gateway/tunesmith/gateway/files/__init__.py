@@ -1,0 +1,1 @@
+"""Files: uploaded in a stream, checked, listed, read back, deleted."""

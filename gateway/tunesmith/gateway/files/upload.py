@@ -1,0 +1,169 @@
+"""From a form to a stored file: streamed, checked, and nothing kept of what is refused."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import structlog
+from anyio import CapacityLimiter, to_thread
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith.gateway.resources import Resources
+from tunesmith.platform import files
+from tunesmith.platform.database.models import File
+from tunesmith.platform.domain.errors import InvalidRequest, TunesmithError
+from tunesmith.platform.domain.ids import random_text
+from tunesmith.platform.examples import write_normalised
+from tunesmith.platform.files import StoredFile
+from tunesmith.platform.storage import ObjectWriter, Storage
+
+from .form import UploadForm
+
+log = structlog.get_logger(__name__)
+
+PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
+SHORTEST_LIFE = 3600
+LONGEST_LIFE = 2_592_000
+
+_MAX_FILENAME = 512
+_WRITE_BYTES = 1024 * 1024
+
+# Reading examples is work for the CPU; many at once would only take it from the answers.
+_checking = CapacityLimiter(2)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a form says of its file. `expires_after` is in seconds from now."""
+
+    filename: str
+    purpose: str
+    expires_after: int | None
+
+
+async def receive(request: Request, parts: Resources, tenant_id: str) -> File:
+    """Store the file of a form, and its examples when it is for fine-tuning.
+
+    Raises:
+        InvalidRequest: a field is wrong, or the examples are (`ExamplesError`, with lines).
+        TooLarge: it exceeds `settings.max_file_bytes`.
+        StorageFull: there is no room for it.
+    """
+    form = UploadForm(request, parts.settings.max_file_bytes)
+    form.check_length()
+    with ExitStack() as undo:
+        writer = undo.enter_context(parts.storage.writer())
+        await _copy(form, writer)
+        upload = _checked(form)
+        # Each upload has objects of its own: equal bytes may be deleted while they are uploaded
+        # again, and no order of row and object would make that safe.
+        name = f"{writer.sha256}-{random_text(8)}"
+        key = files.original_key(tenant_id, name)
+        await run_in_threadpool(writer.commit, key)
+        stored = StoredFile(key, writer.size, writer.sha256)
+    try:
+        if upload.purpose == "fine-tune":
+            stored = await to_thread.run_sync(
+                _normalise,
+                parts.storage,
+                stored,
+                upload.filename,
+                tenant_id,
+                name,
+                limiter=_checking,
+            )
+        return await run_in_threadpool(_add, parts, tenant_id, stored, upload)
+    except BaseException:
+        await run_in_threadpool(_discard, parts.storage, key, files.examples_key(tenant_id, name))
+        raise
+
+
+async def _copy(form: UploadForm, writer: ObjectWriter) -> None:
+    pending = bytearray()
+    async for data in form.file_bytes():
+        pending += data
+        if len(pending) >= _WRITE_BYTES:
+            await run_in_threadpool(writer.write, bytes(pending))
+            pending.clear()
+    await run_in_threadpool(writer.write, bytes(pending))
+
+
+def _checked(form: UploadForm) -> Upload:
+    for name in form.fields:
+        if name not in ("purpose", "expires_after[anchor]", "expires_after[seconds]"):
+            raise InvalidRequest(
+                f"Unknown parameter: `{name[:80]}`.", param=name[:80], code="unknown_parameter"
+            )
+    purpose = form.fields.get("purpose")
+    if purpose is None:
+        raise InvalidRequest(
+            "Missing required parameter: `purpose`.",
+            param="purpose",
+            code="missing_required_parameter",
+        )
+    if purpose not in PURPOSES:
+        raise InvalidRequest(
+            f"`purpose` must be one of {', '.join(PURPOSES)}; it is {purpose[:80]!r}.",
+            param="purpose",
+            code="invalid_value",
+        )
+    filename = (form.filename or "file").replace("\0", "")
+    if len(filename) > _MAX_FILENAME:
+        raise InvalidRequest(
+            f"The file's name has more than {_MAX_FILENAME} characters.", param="file"
+        )
+    return Upload(filename, purpose, _life(form.fields))
+
+
+def _life(fields: dict[str, str]) -> int | None:
+    anchor = fields.get("expires_after[anchor]")
+    seconds = fields.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        raise InvalidRequest(
+            '`expires_after.anchor` must be "created_at".', param="expires_after.anchor"
+        )
+    if (
+        seconds is None
+        or not (seconds.isascii() and seconds.isdigit() and len(seconds) < 10)
+        or not SHORTEST_LIFE <= int(seconds) <= LONGEST_LIFE
+    ):
+        raise InvalidRequest(
+            f"`expires_after.seconds` must be a whole number from {SHORTEST_LIFE} to"
+            f" {LONGEST_LIFE}.",
+            param="expires_after.seconds",
+        )
+    return int(seconds)
+
+
+def _normalise(
+    storage: Storage, stored: StoredFile, filename: str, tenant_id: str, name: str
+) -> StoredFile:
+    key = files.examples_key(tenant_id, name)
+    with storage.open_read(stored.storage_key) as source, storage.writer(key) as out:
+        summary = write_normalised(source, filename, out)
+    return StoredFile(stored.storage_key, stored.bytes, stored.sha256, key, summary.examples)
+
+
+def _add(parts: Resources, tenant_id: str, stored: StoredFile, upload: Upload) -> File:
+    with parts.database.transaction() as session:
+        return files.add_file(
+            session,
+            tenant_id,
+            stored,
+            filename=upload.filename,
+            purpose=upload.purpose,
+            expires_after=upload.expires_after,
+        )
+
+
+def _discard(storage: Storage, *keys: str) -> None:
+    for key in keys:
+        try:
+            storage.delete(key)
+        except TunesmithError as error:
+            # The request fails for its own reason; this one is for whoever cleans up.
+            log.error("refused upload not removed", key=key, error=error.message)

@@ -1,0 +1,1 @@
+"""Fine-tuning jobs, as OpenAI's API has them."""

@@ -1,0 +1,1 @@
+"""Inference: requests passed on to engines, answers passed back."""

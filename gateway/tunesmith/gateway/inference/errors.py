@@ -1,0 +1,78 @@
+"""What an engine says went wrong, as the client should hear it."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+
+from tunesmith.gateway.models.catalogue import Target
+from tunesmith.platform.domain.errors import InvalidRequest, TunesmithError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+
+class AdapterUnavailable(Unavailable):
+    """The engine cannot find, or cannot load, the adapter of a model that exists (503)."""
+
+    default_code = "adapter_unavailable"
+
+
+class RefusedByEngine(InvalidRequest):
+    """The engine refuses the request; its sentence, its status."""
+
+    def __init__(self, message: str, status: int, param: str | None) -> None:
+        super().__init__(message, param=param)
+        self.answered_status = status
+
+
+def engine_lost(error: Exception | str) -> Unavailable:
+    """The engine ended before it answered."""
+    log.warning("engine lost during a request", error=str(error))
+    return Unavailable(
+        "The engine was lost while it worked on this request. Try again in some seconds.",
+        code="engine_unavailable",
+    )
+
+
+def of_engine(status: int, body: bytes, target: Target, name: str) -> TunesmithError:
+    """An engine's error answer as an error of ours. Digests are replaced by the model's name."""
+    message, param = _read(body)
+    if target.digest is not None:
+        if status == HTTPStatus.NOT_FOUND:
+            log.error("engine lacks an adapter", adapter=target.digest, said=message)
+            return AdapterUnavailable(
+                f"The engine could not find the weights of `{name}`. Try again in some seconds; if"
+                " this stays, tell your administrator.",
+                param="model",
+            )
+        if "was found but could not be loaded" in message:
+            log.error("engine cannot load an adapter", adapter=target.digest, said=message)
+            return AdapterUnavailable(
+                f"The engine could not load the weights of `{name}`. Try again in some seconds; if"
+                " this stays, tell your administrator.",
+                param="model",
+            )
+        message = message.replace(target.digest, name)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("engine failed", status=status, said=message)
+        return Unavailable(
+            "The engine failed on this request. Try again in some seconds.", code="engine_error"
+        )
+    return RefusedByEngine(message, status, param)
+
+
+def _read(body: bytes) -> tuple[str, str | None]:
+    """Message and parameter of a vLLM error: nested in `error` now, flat in older versions."""
+    try:
+        value: Any = json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")[:500] or "The engine refused the request.", None
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(error, dict):
+        return str(error)[:500], None
+    param = error.get("param")
+    message = error.get("message") or error.get("detail") or "The engine refused the request."
+    return str(message), param if isinstance(param, str) else None

@@ -1,0 +1,139 @@
+"""The way of a generation: a name resolved, an engine asked, its answer passed back."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import structlog
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from tunesmith.gateway.json_body import parse_object, read_body
+from tunesmith.gateway.models.catalogue import Target
+from tunesmith.gateway.resources import Resources
+from tunesmith.platform.domain.errors import InvalidRequest
+
+from .disconnect import unless_disconnected
+from .errors import RefusedByEngine, engine_lost, of_engine
+from .exchange import Exchange, ask
+from .renaming import Renaming, Usage, relay, usage_in
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY = 16 * 1024 * 1024
+"""Largest request for inference, in bytes."""
+
+
+async def forward(request: Request, resources: Resources, tenant_id: str, path: str) -> Response:
+    """Pass a request on to an engine, all of its fields but `model` as they are.
+
+    Raises:
+        InvalidRequest, TooLarge: the body cannot be passed on.
+        NotFound: no such model of this tenant.
+        Unavailable: no engine can answer now.
+    """
+    body = parse_object(await read_body(request, MAX_BODY))
+    name = body.get("model")
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest(
+            "You must provide a `model`: the name of a base, or of one of your tuned models.",
+            param="model",
+            code="missing_required_parameter" if name is None else "invalid_value",
+        )
+    target = await resources.catalogue.resolve(tenant_id, name)
+    body["model"] = target.engine_name
+    exchange = await unless_disconnected(
+        request.receive, ask(resources.engines, target, path, _encode(body))
+    )
+    answer = _Answer(resources, exchange, target, name)
+    if exchange.status == HTTPStatus.OK and exchange.content_type == "text/event-stream":
+        return _Stream(answer)
+    try:
+        text = await unless_disconnected(request.receive, exchange.read())
+    finally:
+        exchange.close()
+    if exchange.status != HTTPStatus.OK:
+        error = of_engine(exchange.status, text, target, name)
+        if isinstance(error, RefusedByEngine):
+            return JSONResponse(error.body(), status_code=error.answered_status)
+        raise error
+    usage = usage_in(text)
+    if usage is not None:
+        answer.count(usage)
+    answer.came()
+    return Response(answer.renaming(text), media_type=exchange.content_type)
+
+
+class _Answer:
+    """An engine's good answer, and what is remembered of it."""
+
+    def __init__(self, resources: Resources, exchange: Exchange, target: Target, name: str) -> None:
+        self.exchange = exchange
+        self.renaming = Renaming.of(target, name)
+        self._resources = resources
+        self._target = target
+
+    def came(self) -> None:
+        """The engine answers for this model."""
+        if self._target.digest is not None:
+            self._resources.engines.served(
+                self.exchange.engine, self._target.base, self._target.digest
+            )
+
+    def count(self, usage: Usage) -> None:
+        """Count the tokens that the engine reported."""
+        tokens = self._resources.metrics.tokens
+        tokens.labels(self._target.base, "prompt").inc(usage.prompt)
+        tokens.labels(self._target.base, "completion").inc(usage.completion)
+
+
+class _Stream(Response):
+    """Server-sent events of an engine, passed on as they come."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, answer: _Answer) -> None:
+        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._answer = answer
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Pass the stream on; a client that goes away aborts it in the engine."""
+        try:
+            await unless_disconnected(receive, self._pass_on(send))
+        finally:
+            self._answer.exchange.close()
+
+    async def _pass_on(self, send: Send) -> None:
+        answer = self._answer
+        await send(
+            {
+                "type": "http.response.start",
+                "status": HTTPStatus.OK,
+                "headers": self.raw_headers,
+            }
+        )
+        try:
+            chunks = answer.exchange.body.iter_any()
+            async for text in relay(chunks, answer.renaming, answer.count):
+                await send({"type": "http.response.body", "body": text, "more_body": True})
+            answer.came()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            # The head is out: the rest of the stream is the place to say it. The empty line ends
+            # an event that may have been cut.
+            event = json.dumps(engine_lost(error).body())
+            text = f"\n\ndata: {event}\n\n".encode()
+            await send({"type": "http.response.body", "body": text, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _encode(body: dict[str, Any]) -> bytes:
+    try:
+        # ASCII only: half a surrogate pair goes on as it came, for the engine to judge.
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError as error:  # 1e999 is valid JSON, and no number
+        raise InvalidRequest("The body has a number that is too large.") from error

@@ -1,0 +1,1 @@
+"""Models: the names that a tenant may use, and what is behind each."""

@@ -1,0 +1,58 @@
+"""Routes of models."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+
+from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.pages import ListOf
+from tunesmith.gateway.resources import Parts, Resources
+from tunesmith.platform import bases, models
+from tunesmith.platform.domain.errors import NotPermitted
+from tunesmith.platform.storage.adapters import delete_adapter
+
+from .schemas import Model, ModelDeleted
+
+log = structlog.get_logger(__name__)
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.get("")
+def list_models(parts: Parts, tenant_id: TenantId) -> ListOf[Model]:
+    """All bases, and the tenant's own tuned models and their checkpoints."""
+    with parts.database.reading() as session:
+        return ListOf(
+            data=[Model.of_base(base) for base in bases.list_bases(session)]
+            + [Model.of_tuned(model) for model in models.list_models(session, tenant_id)]
+        )
+
+
+@router.get("/{model:path}")
+def get_model(model: str, parts: Parts, tenant_id: TenantId) -> Model:
+    """A base, or one of the tenant's own models."""
+    with parts.database.reading() as session:
+        base = bases.find_base(session, model)
+        if base is not None:
+            return Model.of_base(base)
+        return Model.of_tuned(models.get_model(session, tenant_id, model))
+
+
+@router.delete("/{model:path}")
+async def delete_model(model: str, parts: Parts, tenant_id: TenantId) -> ModelDeleted:
+    """Delete one of the tenant's own models; its weights go when nothing else needs them."""
+    unused = await run_in_threadpool(_delete, parts, tenant_id, model)
+    parts.catalogue.forget(tenant_id, model)
+    for digest in unused:
+        await parts.engines.unload(digest)
+        await run_in_threadpool(delete_adapter, parts.storage, digest)
+        log.info("adapter deleted", adapter=digest)
+    return ModelDeleted(id=model)
+
+
+def _delete(parts: Resources, tenant_id: str, name: str) -> list[str]:
+    with parts.database.transaction() as session:
+        if bases.find_base(session, name) is not None:
+            raise NotPermitted(f"`{name}` is a base: it serves all tenants and cannot be deleted.")
+        return models.delete_model(session, tenant_id, name)

@@ -1,0 +1,45 @@
+"""What lives as long as the application, handed to every request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, TypedDict
+
+from fastapi import Depends, Request
+
+from tunesmith.gateway.cache import TtlCache
+from tunesmith.gateway.engines.pool import EnginePool
+from tunesmith.gateway.metrics import Metrics
+from tunesmith.gateway.models.catalogue import Catalogue
+from tunesmith.platform.database import Database
+from tunesmith.platform.settings import Settings
+from tunesmith.platform.storage import Storage
+from tunesmith.platform.tenants import Caller
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The application's parts."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    engines: EnginePool
+    callers: TtlCache[str, Caller]
+    catalogue: Catalogue
+    metrics: Metrics
+
+
+class State(TypedDict):
+    """The lifespan's state, as Starlette copies it into every request."""
+
+    resources: Resources
+
+
+def resources_of(request: Request) -> Resources:
+    """The application's parts, of any request."""
+    resources: Resources = request.state.resources
+    return resources
+
+
+Parts = Annotated[Resources, Depends(resources_of)]
