@@ -1,0 +1,55 @@
+# Every target sets up what it needs by itself: .venv from the pinned, hashed lock.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+BIN := .venv/bin
+# More arguments for tunesmith or pytest: make up ARGS="--port 9000"
+ARGS ?=
+# Where make demo writes its figures as JSON
+REPORT ?=
+
+.PHONY: help demo up doctor environment test test-quick pytest-all pytest-quick lint format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: environment ## Fine-tune a small model on this machine and compare it with its base (REPORT=FILE)
+	@$(BIN)/tunesmith demo $(if $(REPORT),--report "$(REPORT)") $(ARGS)
+
+up: environment ## Start the platform and leave it running until Ctrl-C (ARGS="--base DIR --port N")
+	@$(BIN)/tunesmith up $(ARGS)
+
+doctor: environment ## Say what is installed, what device there is, and what would fail
+	@$(BIN)/tunesmith doctor $(ARGS)
+
+environment: ## Make .venv from the lock; the other targets do this by themselves
+	@python=$$(scripts/python) && "$$python" scripts/environment.py
+
+test: lint pytest-all ## Check style, types and layers, then run the whole test suite
+
+test-quick: lint pytest-quick ## The same without the end-to-end tests
+
+pytest-all: environment
+	@echo "== pytest"
+	@$(BIN)/python -m pytest $(ARGS)
+
+pytest-quick: environment
+	@echo "== pytest, without end-to-end"
+	@$(BIN)/python -m pytest --ignore=tests/end_to_end $(ARGS)
+
+lint: environment ## ruff, mypy --strict and the import contracts
+	@echo "== ruff check" && $(BIN)/ruff check .
+	@echo "== ruff format --check" && $(BIN)/ruff format --check .
+	@echo "== mypy --strict (a minute the first time)" && $(BIN)/mypy
+	@echo "== lint-imports" && $(BIN)/lint-imports --no-cache
+
+format: environment ## Format, and fix what ruff can fix
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+lock: environment ## Make requirements/lock.txt from pyproject.toml (UPGRADE=1, or UPGRADE=name)
+	@scripts/lock
+
+clean: ## Remove .venv, build/ and caches; the platform's data stays
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
