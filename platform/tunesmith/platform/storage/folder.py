@@ -111,13 +111,14 @@ class FolderSpool:
                 self._rename(target)
             except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
                 raise InvalidKey(f"{key} is both an object and a folder of objects.") from error
-            _sync_folder(target.parent)
+            with suppress(FileNotFoundError):  # deleted already, and its folder with it
+                _sync_folder(target.parent)
 
     def _rename(self, target: Path) -> None:
-        attempts = 10
+        attempts = 100
         for attempt in range(1, attempts + 1):
-            make_folder(target.parent)
             try:
+                make_folder(target.parent)
                 os.replace(self._path, target)
             except FileNotFoundError:
                 # A neighbour's deletion took the empty folder away before the file was in it.
@@ -155,7 +156,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(mode=0o700)
     except FileExistsError:
         if not path.is_dir():
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, f"{path} is not a folder") from None
     else:
         _sync_folder(path.parent)
 

@@ -141,11 +141,11 @@ class ObjectBackend:
                 raise ObjectNotFound(f"Storage holds no object {key}.") from error
             if isinstance(error, PermissionError):
                 raise StorageUnavailable(
-                    f"Could not {action}: storage refuses access ({error}). Check the credentials"
-                    " and the bucket's policy."
+                    f"Could not {action}: storage refuses access ({_words(error)}). Check the"
+                    " credentials and the bucket's policy."
                 ) from error
             if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _FOREIGN:
-                raise StorageUnavailable(f"Could not {action}: {error}.") from error
+                raise StorageUnavailable(f"Could not {action}: {_words(error)}.") from error
             raise
 
 
@@ -212,6 +212,10 @@ class _ObjectReader(io.RawIOBase):
 
 def _is_no_space(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _words(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
 def _response(error: BaseException | None) -> tuple[str | None, int | None]:
