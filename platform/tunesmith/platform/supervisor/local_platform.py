@@ -119,7 +119,8 @@ class LocalPlatform:
         self.url = local_url(settings.host, settings.port)
         self.new_admin_key: str | None = None
         """Set where this start made the key, or was given another one: shown once."""
-        self._on_change = on_change
+        self.on_change = on_change
+        """Told of every change of a part."""
         self._supervisor: Supervisor | None = None
 
     @property
@@ -247,5 +248,5 @@ class LocalPlatform:
                     "started_at": int(time.time()),
                 },
             )
-        if self._on_change is not None:
-            self._on_change(name, status)
+        if self.on_change is not None:
+            self.on_change(name, status)

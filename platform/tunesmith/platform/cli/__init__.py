@@ -1,0 +1,63 @@
+"""The command line: `tunesmith`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from tunesmith.platform.domain.errors import TunesmithError
+
+from . import chat, doctor, files, jobs, models, tenants, up
+from .errors import CommandFailed
+from .output import error_console
+
+app = typer.Typer(
+    name="tunesmith",
+    help="Turn examples into tuned models and serve them, behind the OpenAI API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up.up)
+app.add_typer(files.app, name="files")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(models.app, name="models")
+app.command()(chat.chat)
+app.add_typer(tenants.tenants, name="tenants")
+app.add_typer(tenants.keys, name="keys")
+app.command()(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tunesmith {version('tunesmith')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _tunesmith(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """Run a command; an error is one sentence and exit code 1."""
+    try:
+        app()
+    except (CommandFailed, TunesmithError) as error:
+        error_console().print("Error:", error, style="red", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `tunesmith jobs list | head`
+        sys.stderr.close()
+        sys.exit(0)
