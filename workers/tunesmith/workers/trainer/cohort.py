@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from .report import Report, SlotFailed, SlotProgress
 from .slot import Slot
 from .spec import SlotSpec
 from .validation import adapter_parameters, validate_adapter
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -123,6 +126,9 @@ class Cohort:
         A slot that has reported waits for the next call, so that `state` and `adapter` are those
         of the reported step. A slot that fails leaves the cohort with a `SlotFailed`; the others
         don't notice.
+
+        Raises:
+            torch.AcceleratorError: the device is lost; start anew from the slots' states.
         """
         reports: list[Report] = []
         spent = 0
@@ -187,11 +193,14 @@ class Cohort:
     def _advance(self, slot: Slot) -> Report | None:
         try:
             return slot.advance()
-        except torch.OutOfMemoryError as error:
-            progress = slot.progress
-            return SlotFailed(
-                slot.spec.name, progress.step + 1, None, f"out of device memory: {error}"
-            )
+        except torch.AcceleratorError:
+            raise  # the device itself is lost, and every slot with it
+        except RuntimeError as error:
+            # What torch raises for anything that one slot's numbers or sizes bring about, running
+            # out of memory included. The neighbours share nothing with it but frozen weights.
+            log.exception("slot %s failed", slot.spec.name)
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            return SlotFailed(slot.spec.name, slot.progress.step + 1, None, reason)
 
 
 def _check_rows(rows: Sequence[Row], validation_rows: Sequence[Row], limit: int) -> None:

@@ -108,7 +108,11 @@ def _served_call(call: object) -> dict[str, Any]:
         raise ConversationInvalid(
             f"arguments of the call to {function['name']!r} are not a JSON object"
         )
-    return {**call, "function": {**function, "arguments": arguments}}
+    # In this order and with nothing else: a template may print the whole call.
+    served: dict[str, Any] = {"id": call["id"]} if "id" in call else {}
+    served["function"] = {"arguments": arguments, "name": function["name"]}
+    served["type"] = "function"
+    return served
 
 
 def _served_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +128,7 @@ def _served_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     }
     if function.get("strict") is not None:
         served["strict"] = function["strict"]
-    return {"type": "function", "function": served, "defer_loading": None}
+    return {"type": "function", "function": served}
 
 
 def _one_system_message(messages: list[Message]) -> list[Message]:

@@ -220,12 +220,14 @@ class Slot:
             group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        last = self._step + 1 == self._order.total_steps
+        if last and not all(bool(torch.isfinite(p).all()) for p in self._parameters):
+            return self._failure("result")  # no later loss would show it
         tokens = sum(len(self._rows[index]) for index in self._batch)
         self._trained_tokens += tokens
         step = self._step
         self._step += 1
         epoch_ended = self._order.ends_epoch(step)
-        finished = self._step == self._order.total_steps
         correct = int(sum(scores.correct for scores in self._sums))
         report = StepReport(
             slot=self.spec.name,
@@ -242,7 +244,7 @@ class Slot:
             trained_tokens=self._trained_tokens,
             seconds=self._seconds,
             epoch_ended=epoch_ended,
-            finished=finished,
+            finished=last,
         )
         every = self.spec.validate_every
         if self._validation_rows and (epoch_ended or (every and self._step % every == 0)):
@@ -256,13 +258,20 @@ class Slot:
             rows = [self._validation_rows[index] for index in chosen]
             self._sums.append(score(self._base, model, rows))
 
-    def _finish_validation(self, report: StepReport) -> StepReport:
+    def _finish_validation(self, report: StepReport) -> StepReport | SlotFailed:
         tokens = sum(row.learned_tokens for row in self._validation_rows)
         validation = Validation(
             loss=float(sum(scores.loss for scores in self._sums)) / tokens,
             mean_token_accuracy=int(sum(scores.correct for scores in self._sums)) / tokens,
             tokens=tokens,
         )
+        if not math.isfinite(validation.loss):
+            return SlotFailed(
+                self.spec.name,
+                self._step,
+                None,
+                f"the validation loss is not finite after step {self._step}",
+            )
         self._pending = None
         return dataclasses.replace(report, validation=validation)
 

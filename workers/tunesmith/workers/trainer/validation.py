@@ -145,7 +145,7 @@ def _check_weights(
     missing = sorted(set(expected) - set(tensors))
     if missing:
         raise AdapterInvalid(f"tensor {missing[0]} is missing")
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):
         if tensor.dtype not in _DTYPES:
             raise AdapterInvalid(f"{name} is {tensor.dtype}, not float32, bfloat16 or float16")
         if tuple(tensor.shape) != expected[name]:
