@@ -11,6 +11,7 @@ import typer
 from tunesmith.platform.domain.errors import TunesmithError
 
 from . import chat, doctor, files, jobs, models, tenants, up
+from . import demo as demo_command
 from .errors import CommandFailed
 from .output import error_console
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up.up)
+app.command()(demo_command.demo)
 app.add_typer(files.app, name="files")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")

@@ -9,12 +9,14 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from tunesmith.platform.following import looks
+
 from .connection import ApiKey, AsJson, HomeFolder, Tenant, Url
 from .errors import CommandFailed, one_sentence
 from .files import Columns, upload_file
 from .models import only_base
 from .output import console, moment, plain, print_fields, print_json, print_table, until
-from .watching import check_succeeded, follow, looks, progress_line
+from .watching import check_succeeded, follow, progress_line
 
 app = typer.Typer(help="Fine-tuning jobs.", no_args_is_help=True)
 

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tunesmith.platform.following import duration
+
 _STYLES = {
     "succeeded": "green",
     "processed": "green",
@@ -91,17 +93,6 @@ def moment(seconds: float | None) -> str:
         if seconds
         else ""
     )
-
-
-def duration(seconds: float) -> str:
-    """`seconds` as a person says it: 45 s, 3 min 20 s, 2 h 5 min."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def until(seconds: float | None) -> str:
