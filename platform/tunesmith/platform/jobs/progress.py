@@ -83,12 +83,19 @@ class Prepared:
 
 
 def prepared(session: Session, lease: Lease, result: Prepared) -> None:
-    """The files are good: the job waits for its training.
+    """The files are good: the job waits for its training, and the lease is given back.
+
+    A job that was paused meanwhile stays so, and goes on from here when it is resumed.
 
     Raises:
         LeaseLost: the job is not this holder's any more.
+        InvalidRequest: its files were read before.
     """
     job = leased_job(session, lease)
+    if job.status not in {JobStatus.VALIDATING_FILES, JobStatus.PAUSED}:
+        raise InvalidRequest(
+            f"Job {job.id} is {job.status}: its files were read before.", code="invalid_job_state"
+        )
     job.hyperparameters = result.hyperparameters
     job.recipe = result.recipe
     job.total_steps = result.total_steps
