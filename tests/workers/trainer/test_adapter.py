@@ -162,7 +162,7 @@ def test_what_peft_itself_saves_passes(base: Base, base_directory: Path, tmp_pat
         ({"r": 0}, "positive integer"),
         ({"r": True}, "positive integer"),
         ({"r": "4"}, "positive integer"),
-        ({"r": 8}, r"shape \[4, 64\], the base needs \[8, 64\]"),
+        ({"r": 8}, r"shape \[4, 128\], the base needs \[8, 128\]"),
         ({"r": 64}, "rank 64 is above 32"),
         ({"lora_alpha": float("nan")}, "lora_alpha"),
         ({"lora_alpha": -1}, "lora_alpha"),
