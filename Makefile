@@ -8,7 +8,7 @@ ARGS ?=
 # Where make demo writes its figures as JSON
 REPORT ?=
 
-.PHONY: help demo up doctor environment test test-quick pytest-all pytest-quick lint format lock clean
+.PHONY: help demo up doctor environment test test-quick lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,15 +25,11 @@ doctor: environment ## Say what is installed, what device there is, and what wou
 environment: ## Make .venv from the lock; the other targets do this by themselves
 	@python=$$(scripts/python) && "$$python" scripts/environment.py
 
-test: lint pytest-all ## Check style, types and layers, then run the whole test suite
-
-test-quick: lint pytest-quick ## The same without the end-to-end tests
-
-pytest-all: environment
+test: lint ## Check style, types and layers, then run the whole test suite (ARGS="-k NAME")
 	@echo "== pytest"
 	@$(BIN)/python -m pytest $(ARGS)
 
-pytest-quick: environment
+test-quick: lint ## The same without the end-to-end tests
 	@echo "== pytest, without end-to-end"
 	@$(BIN)/python -m pytest --ignore=tests/end_to_end $(ARGS)
 
