@@ -109,6 +109,7 @@ class CohortWorker:
         self._updates: deque[Update] = deque()
         self._has_updates = threading.Condition()
         self._stopping = False
+        self._broken: Exception | None = None
         # One thread stores, so that what is stored of a job keeps its order.
         self._storing = ThreadPoolExecutor(1, "store")
         self._reading = ThreadPoolExecutor(2, "read")
@@ -134,31 +135,43 @@ class CohortWorker:
         self._commands.put(lambda: self._remove(job_id))
 
     def updates(self, timeout: float) -> list[Update]:
-        """What happened since the last call; waits up to `timeout` seconds for something."""
+        """What happened since the last call; waits up to `timeout` seconds for something.
+
+        Raises:
+            RuntimeError: the cohort as a whole broke; its jobs have to go on elsewhere.
+        """
         with self._has_updates:
-            self._has_updates.wait_for(lambda: bool(self._updates), timeout)
+            self._has_updates.wait_for(lambda: bool(self._updates or self._broken), timeout)
+            if self._broken is not None:
+                raise RuntimeError(f"The cohort broke: {self._broken}") from self._broken
             happened = list(self._updates)
             self._updates.clear()
         return happened
 
     def stop(self) -> None:
         """Store the states of all jobs and end; `StateStored` with `left` follows for each."""
-        done = threading.Event()
 
         def stop_all() -> None:
             for job_id in list(self._members):
                 self._leave(job_id)
             self._stopping = True
-            done.set()
 
         self._commands.put(stop_all)
-        done.wait()
         self._thread.join()
         self._storing.shutdown(wait=True)
 
     # The training thread
 
     def _train(self) -> None:
+        try:
+            self._train_until_stopped()
+        except Exception as error:  # a thread's death would not be seen from outside
+            log.exception("the cohort broke")
+            with self._has_updates:
+                self._broken = error
+                self._has_updates.notify_all()
+
+    def _train_until_stopped(self) -> None:
         while not self._stopping:
             idle = self._cohort.idle
             self._take_commands(wait=0.5 if idle else 0.0)

@@ -1,0 +1,146 @@
+"""What reading the files finds out, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunesmith.platform.storage import Storage
+from tunesmith.workers.training.cohort_worker import CohortWorker
+from tunesmith.workers.training.preparation import prepare
+from tunesmith.workers.training.work import (
+    Finished,
+    Preparation,
+    PreparationWork,
+    Refusal,
+    TrainingWork,
+)
+
+from .conftest import ended, gather, pairs
+
+Prepare = Callable[..., Preparation | Refusal]
+AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
+
+
+@pytest.fixture
+def prepared(base_directory: Path, tmp_path: Path) -> Prepare:
+    def run(training_key: str, **fields: Any) -> Preparation | Refusal:
+        values: dict[str, Any] = {
+            "job_id": "ftjob-a",
+            "base_directory": str(base_directory),
+            "context_length": 64,
+            "storage_url": str(tmp_path / "storage"),
+            "training_key": training_key,
+            "validation_key": None,
+            "hyperparameters": AUTO,
+            "max_rank": 32,
+            "parent_digest": None,
+        }
+        return prepare(PreparationWork(**(values | fields)))
+
+    return run
+
+
+def test_auto_becomes_numbers(prepared: Prepare, put_examples: Callable[..., str]) -> None:
+    result = prepared(put_examples(pairs(100)))
+    assert isinstance(result, Preparation)
+    assert set(result.hyperparameters) == set(AUTO)
+    epochs, batch = result.hyperparameters["n_epochs"], result.hyperparameters["batch_size"]
+    assert result.total_steps == epochs * -(-100 // batch)
+    assert result.recipe["rank"] <= 32
+    assert "100 examples" in result.notes[0]
+    assert not result.warnings
+
+
+def test_given_values_are_kept(prepared: Prepare, put_examples: Callable[..., str]) -> None:
+    given = {"n_epochs": 2, "batch_size": 5, "learning_rate_multiplier": 0.5}
+    one = prepared(put_examples(pairs(20)), hyperparameters=given)
+    auto = prepared(
+        "examples/a.jsonl", hyperparameters=given | {"learning_rate_multiplier": "auto"}
+    )
+    assert isinstance(one, Preparation)
+    assert isinstance(auto, Preparation)
+    assert one.hyperparameters == given
+    assert one.total_steps == 8
+    assert one.recipe["learning_rate"] == pytest.approx(auto.recipe["learning_rate"] / 2)
+
+
+def test_an_example_that_is_cut_is_said_with_its_line(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    long = ("short", "an answer that goes on and on " * 20)
+    result = prepared(put_examples([*pairs(11), long]))
+    assert isinstance(result, Preparation)
+    assert result.warnings == (
+        "1 training example(s) are longer than the context and were cut at its end: line 12.",
+    )
+
+
+def test_an_example_of_which_nothing_remains_is_refused_with_its_line(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    result = prepared(put_examples([*pairs(11), ("a question without an end " * 40, "yes")]))
+    assert isinstance(result, Refusal)
+    assert result.code == "invalid_training_file"
+    assert result.param == "training_file"
+    assert "line 12" in result.message
+    assert "context of 64" in result.message
+
+
+def test_the_validation_file_is_read_too(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    validation = put_examples([("a question without an end " * 40, "yes")], "examples/v.jsonl")
+    result = prepared(put_examples(pairs()), validation_key=validation)
+    assert isinstance(result, Refusal)
+    assert result.param == "validation_file"
+
+
+def test_a_deleted_file_is_a_refusal(prepared: Prepare) -> None:
+    result = prepared("examples/gone.jsonl")
+    assert isinstance(result, Refusal)
+    assert result.code == "file_deleted"
+
+
+def test_damaged_examples_are_a_refusal(
+    prepared: Prepare, put_examples: Callable[..., str], storage: Storage
+) -> None:
+    key = put_examples(pairs())
+    storage.put(key, storage.get(key)[:-7])
+    result = prepared(key)
+    assert isinstance(result, Refusal)
+    assert "damaged" in result.message
+
+
+def test_a_value_out_of_range_names_the_range(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    result = prepared(put_examples(pairs()), hyperparameters=AUTO | {"n_epochs": 51})
+    assert isinstance(result, Refusal)
+    assert result.code == "invalid_hyperparameter"
+    assert "1 to 50" in result.message
+
+
+def test_an_earlier_adapter_decides_rank_and_alpha(
+    prepared: Prepare,
+    put_examples: Callable[..., str],
+    start: Callable[[], CohortWorker],
+    work: Callable[..., TrainingWork],
+) -> None:
+    worker = start()
+    worker.join(work())
+    (parent,) = [u for u in gather(worker, ended("ftjob-a")) if isinstance(u, Finished)]
+    result = prepared(put_examples(pairs()), parent_digest=parent.adapter.digest)
+    assert isinstance(result, Preparation)
+    assert (result.recipe["rank"], result.recipe["alpha"]) == (4, 8.0)
+
+
+def test_an_earlier_adapter_that_is_gone_is_a_refusal(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    result = prepared(put_examples(pairs()), parent_digest="0" * 64)
+    assert isinstance(result, Refusal)
+    assert result.code == "model_not_found"
