@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any
 
@@ -38,18 +39,28 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
+_DESCRIPTIONS: dict[int | str, str] = {
+    400: "The request cannot be done as it was put.",
+    401: "No key, or not a valid one.",
+    403: "The key may not do this.",
+    404: "It does not exist, or it is another tenant's.",
+    413: "The body is too large.",
+    503: "A part that is needed is not there now; see `Retry-After`.",
+    "default": "Any other error.",
+}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": description}
-    for status, description in {
-        400: "The request cannot be done as it was put.",
-        401: "No key, or not a valid one.",
-        403: "The key may not do this.",
-        404: "It does not exist, or it is another tenant's.",
-        413: "The body is too large.",
-        503: "A part that is needed is not there now; see `Retry-After`.",
-    }.items()
+    for status, description in _DESCRIPTIONS.items()
 }
 """Errors that any route may answer, for the OpenAPI document."""
+
+
+class ErrorResponse(JSONResponse):
+    """An error's body, in ASCII: it may quote half a character, which UTF-8 has no bytes for."""
+
+    def render(self, content: Any) -> bytes:
+        """`content` as JSON."""
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 def render(error: TunesmithError) -> JSONResponse:
@@ -62,7 +73,7 @@ def render(error: TunesmithError) -> JSONResponse:
         headers["x-should-retry"] = "false"
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
-    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+    return ErrorResponse(error.body(), status_code=error.status, headers=headers)
 
 
 def may_retry(error: TunesmithError) -> bool:
@@ -72,7 +83,7 @@ def may_retry(error: TunesmithError) -> bool:
 
 def unexpected(request_id: str) -> JSONResponse:
     """The answer to a fault of ours: nothing of its inside is shown."""
-    return JSONResponse(
+    return ErrorResponse(
         TunesmithError(
             "The server had an error while processing your request. The administrator finds it in"
             f" the logs by the request id {request_id}.",

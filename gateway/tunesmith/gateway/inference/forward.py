@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import structlog
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from tunesmith.gateway.errors import ErrorResponse
 from tunesmith.gateway.json_body import parse_object, read_body
 from tunesmith.gateway.models.catalogue import Target
 from tunesmith.gateway.resources import Resources
@@ -38,7 +38,7 @@ async def forward(request: Request, resources: Resources, tenant_id: str, path: 
     """
     body = parse_object(await read_body(request, MAX_BODY))
     name = body.get("model")
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or not name.isprintable():
         raise InvalidRequest(
             "You must provide a `model`: the name of a base, or of one of your tuned models.",
             param="model",
@@ -59,7 +59,7 @@ async def forward(request: Request, resources: Resources, tenant_id: str, path: 
     if exchange.status != HTTPStatus.OK:
         error = of_engine(exchange.status, text, target, name)
         if isinstance(error, RefusedByEngine):
-            return JSONResponse(error.body(), status_code=error.answered_status)
+            return ErrorResponse(error.body(), status_code=error.answered_status)
         raise error
     usage = usage_in(text)
     if usage is not None:

@@ -23,8 +23,7 @@ def create_tenant(body: CreateTenant, parts: Parts) -> NewTenant:
     """Create a tenant with its first key, which is shown this once."""
     with parts.database.transaction() as session:
         tenant = tenants.create_tenant(session, body.name)
-        key, text = tenants.create_key(session, tenant.id, "default")
-        return NewTenant(**Tenant.of(tenant).model_dump(), api_key=NewKey.shown(key, text))
+        return NewTenant.shown(tenant, *tenants.create_key(session, tenant.id, "default"))
 
 
 @router.get("")

@@ -79,6 +79,12 @@ class Tenant(BaseModel):
 
 
 class NewTenant(Tenant):
-    """A tenant that was just made, with its first key."""
+    """A tenant that was just made, with its first key: it cannot be shown again."""
 
-    api_key: NewKey
+    key: str
+    key_id: str
+
+    @classmethod
+    def shown(cls, tenant: TenantRow, key: ApiKey, text: str) -> NewTenant:
+        """A row, its first key and that key's text."""
+        return cls(**Tenant.of(tenant).model_dump(), key=text, key_id=key.id)
