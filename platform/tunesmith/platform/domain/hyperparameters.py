@@ -39,7 +39,7 @@ class Range:
 
 RANGES: dict[str, Range] = {
     "batch_size": Range(1, 256, whole=True),
-    "learning_rate_multiplier": Range(0, 100, whole=False, open_low=True),
+    "learning_rate_multiplier": Range(0, 10, whole=False, open_low=True),
     "n_epochs": Range(1, 50, whole=True),
 }
 
