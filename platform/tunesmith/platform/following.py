@@ -50,7 +50,7 @@ class Look:
     messages: list[dict[str, Any]]
 
 
-def looks(client: OpenAI, job_id: str, *, pause: float = POLL_SECONDS) -> Iterator[Look]:
+def looks(client: OpenAI, job_id: str, *, pause: float | None = None) -> Iterator[Look]:
     """Look at a job again and again until it has ended; the last look sees the end."""
     seen: set[str] = set()
     metrics: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def looks(client: OpenAI, job_id: str, *, pause: float = POLL_SECONDS) -> Iterat
         yield Look(job, progress, messages)
         if job["status"] in FINAL:
             return
-        time.sleep(pause)
+        time.sleep(POLL_SECONDS if pause is None else pause)
 
 
 def duration(seconds: float) -> str:

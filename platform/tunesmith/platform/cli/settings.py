@@ -22,14 +22,14 @@ def read_settings(config: Path | None = None, **flags: Any) -> Settings:
     if config is not None:
         os.environ["TUNESMITH_CONFIG"] = str(config)
     file = os.environ.get("TUNESMITH_CONFIG")
-    if file is not None and not Path(file).is_file():
+    if file and not Path(file).is_file():
         raise CommandFailed(f"The settings file {file} does not exist.")
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         raise CommandFailed(_explain(error)) from error
     except ValueError as error:  # the TOML file
-        raise CommandFailed(f"The settings file {file} cannot be read: {error}.") from error
+        raise CommandFailed(f"The settings file {file} cannot be read: {error}") from error
 
 
 def _explain(error: ValidationError) -> str:

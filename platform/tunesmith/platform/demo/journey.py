@@ -80,7 +80,7 @@ class JobTimes:
         marks = [self.created, self.validated, self.running, self.trained, self.ended]
         names = ("validate", "queue_wait", "train", "publish")
         result: dict[str, float] = {}
-        for name, before, after in zip(names, marks, marks[1:], strict=True):
+        for name, before, after in zip(names, marks[:-1], marks[1:], strict=True):
             if before is None or after is None:
                 raise ValueError("The job has not ended.")
             result[name] = round(after - before, 3)
