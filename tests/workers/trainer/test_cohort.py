@@ -267,6 +267,19 @@ def test_a_last_update_that_is_not_finite_fails_the_slot(
     assert cohort.slots == ()
 
 
+def test_dropout_draws_anew_for_every_pass(base: Base, rows: Rows, spec: Spec) -> None:
+    """At a rate that changes nothing, only dropout can tell one step's gradient from another's."""
+    cohort = Cohort(base)
+    still = {"learning_rate": 1e-30, "n_epochs": 3, "batch_size": 1}
+    cohort.join(spec("dropped", dropout=0.5, **still), rows(1))
+    cohort.join(spec("whole", **still), rows(1))
+    norms: dict[str, set[float]] = {"dropped": set(), "whole": set()}
+    for report in finish(cohort):
+        norms[report.slot].add(report.grad_norm)
+    assert len(norms["whole"]) == 1
+    assert len(norms["dropped"]) == 3
+
+
 def test_the_global_generator_is_left_alone(base: Base, rows: Rows, spec: Spec) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()

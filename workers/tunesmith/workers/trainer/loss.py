@@ -32,30 +32,27 @@ class Scores:
 def score(base: Base, model: Any, rows: Sequence[Row]) -> Scores:
     """Run rows through the model, padded on the right to the longest.
 
-    Logits are computed only at columns where some row learns its next token: prompts and the
-    vocabulary are both large.
+    No attention mask: a causal model never looks from a row's tokens at the padding after them,
+    and without a mask attention takes its fast causal kernel. Logits are computed only at columns
+    where some row learns its next token: prompts and the vocabulary are both large.
     """
     device = base.device
     width = max(len(row) for row in rows)
     ids = torch.zeros((len(rows), width), dtype=torch.long)
-    attention = torch.zeros((len(rows), width), dtype=torch.long)
     labels = torch.full((len(rows), width), _IGNORED, dtype=torch.long)
     for place, row in enumerate(rows):
         tokens = torch.tensor(row.input_ids, dtype=torch.long)
         learned = torch.frombuffer(bytearray(row.loss_mask), dtype=torch.uint8).bool()
         ids[place, : len(row)] = tokens
-        attention[place, : len(row)] = 1
         # Position t predicts token t + 1.
         labels[place, : len(row) - 1] = torch.where(learned[1:], tokens[1:], _IGNORED)
     columns = (labels != _IGNORED).any(dim=0).nonzero().squeeze(1)
     labels = labels[:, columns].to(device)
-    inputs: dict[str, Any] = {"input_ids": ids.to(device), "use_cache": False}
-    if not bool(attention.all()):
-        inputs["attention_mask"] = attention.to(device)
+    ids, columns = ids.to(device), columns.to(device)
     if base.slices_logits:
-        logits = model(**inputs, logits_to_keep=columns.to(device)).logits
+        logits = model(input_ids=ids, use_cache=False, logits_to_keep=columns).logits
     else:
-        logits = model(**inputs).logits[:, columns.to(device)]
+        logits = model(input_ids=ids, use_cache=False).logits[:, columns]
     logits = logits.float()
     loss = F.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="sum"
