@@ -34,7 +34,7 @@ class World:
     """
 
     database: Database
-    training_files: dict[str, str] = field(default_factory=dict)
+    training_files: dict[str, str] = field(default_factory=dict, repr=False)
 
     def empty(self) -> None:
         """Delete every row, and register the base again."""
@@ -228,6 +228,14 @@ def database(request: pytest.FixtureRequest) -> Database:
 def world(database: Database) -> World:
     """A world in each of both databases."""
     world = World(database)
+    world.register_base()
+    return world
+
+
+@pytest.fixture
+def sqlite_world(sqlite: Database) -> World:
+    """A world in SQLite alone."""
+    world = World(sqlite)
     world.register_base()
     return world
 

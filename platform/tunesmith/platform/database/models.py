@@ -92,7 +92,7 @@ class Job(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("jobs_by_status", "status", "tenant_id", "seq"),
+        Index("jobs_by_status", "status", "tenant_id", "created_at", "seq"),
         Index("jobs_by_tenant", "tenant_id", "seq"),
         Index("jobs_by_idempotency", "tenant_id", "idempotency_key", unique=True),
         Index("jobs_by_fingerprint", "tenant_id", "fingerprint", "created_at"),

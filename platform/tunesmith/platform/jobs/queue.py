@@ -6,10 +6,11 @@ by whoever asks next, and the former holder's reports are refused (`LeaseLost`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.database.clock import now
@@ -54,29 +55,30 @@ def claim(
     if status not in CLAIMABLE:
         raise ValueError(f"a job that is {status} is not waiting for a dispatcher")
     moment = now(session)
-    waiting = [
-        Job.status == status,
-        or_(Job.lease_expires_at.is_(None), Job.lease_expires_at <= moment),
-    ]
+    # The condition on the lease and the order are such that only `jobs_by_status` fits them: by
+    # `seq`, the planners walk through all jobs of all tenants in the hope of meeting one soon.
+    waiting = [Job.status == status, func.coalesce(Job.lease_expires_at, 0.0) <= moment]
     if bases is not None:
         waiting.append(Job.base_name.in_(bases))
-    busy = (
-        select(Job.tenant_id, func.count().label("jobs"))
-        .where(Job.lease_expires_at > moment)
-        .group_by(Job.tenant_id)
-        .subquery()
+    in_order = (Job.created_at, Job.seq)
+    has_waiting = (
+        select(Job.seq)
+        .where(Job.tenant_id == Tenant.id, *waiting)
+        .order_by(*in_order)
+        .limit(1)
+        .correlate(Tenant)
+        .scalar_subquery()
+        .is_not(None)
     )
-    tenants = session.scalars(
-        select(Tenant.id)
-        .outerjoin(busy, busy.c.tenant_id == Tenant.id)
-        .where(exists().where(Job.tenant_id == Tenant.id, *waiting))
-        .order_by(func.coalesce(busy.c.jobs, 0), Tenant.last_claimed_at, Tenant.seq)
+    tenants = session.execute(
+        select(Tenant.id, Tenant.last_claimed_at).where(has_waiting).order_by(Tenant.seq)
     ).all()
-    for tenant_id in tenants:
+    busy = Counter(session.scalars(select(Job.tenant_id).where(Job.lease_expires_at > moment)))
+    for tenant_id, _ in sorted(tenants, key=lambda tenant: (busy[tenant.id], tenant[1])):
         first = (
             select(Job)
             .where(Job.tenant_id == tenant_id, *waiting)
-            .order_by(Job.seq)
+            .order_by(*in_order)
             .limit(1)
             .with_for_update(skip_locked=True)
             .execution_options(populate_existing=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.database.models import Checkpoint, Job, JobEvent
@@ -44,11 +44,20 @@ def list_jobs(
     """
     query = select(Job).where(Job.tenant_id == tenant_id)
     for key, value in (metadata or {}).items():
-        query = query.where(Job.user_metadata[key].as_string() == value)
+        query = query.where(_has_metadata(session, key, value))
     if without_metadata:
         query = query.where(Job.user_metadata.is_(None))
     after_seq = get_job(session, tenant_id, after).seq if after else None
     return page(session, query, Job.seq, after_seq=after_seq, limit=limit)
+
+
+def _has_metadata(session: Session, key: str, value: str) -> ColumnElement[bool]:
+    if session.get_bind().dialect.name == "postgresql":
+        held: ColumnElement[bool] = Job.user_metadata[key].as_string() == value
+        return held
+    # SQLite's JSON paths have no way to write a key that holds a quote.
+    pairs = func.json_each(Job.user_metadata).table_valued("key", "value")
+    return exists().select_from(pairs).where(pairs.c.key == key, pairs.c.value == value)
 
 
 def list_events(

@@ -280,7 +280,9 @@ def upgrade() -> None:
             sqlite_where=sa.text("lease_expires_at IS NOT NULL"),
             postgresql_where=sa.text("lease_expires_at IS NOT NULL"),
         )
-        batch_op.create_index("jobs_by_status", ["status", "tenant_id", "seq"], unique=False)
+        batch_op.create_index(
+            "jobs_by_status", ["status", "tenant_id", "created_at", "seq"], unique=False
+        )
         batch_op.create_index("jobs_by_tenant", ["tenant_id", "seq"], unique=False)
 
     op.create_table(
