@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any
 
 import httpx
@@ -187,6 +188,14 @@ class Gateway:
     def _http(self, key: str | None) -> httpx.Client:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=30.0)
+
+
+def wait_for(met: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Return when `met`; fail when that has not come for `seconds`."""
+    deadline = monotonic() + seconds
+    while not met():
+        assert monotonic() < deadline, "it did not come to be"
+        sleep(0.02)
 
 
 def error_of(answer: httpx.Response) -> dict[str, Any]:

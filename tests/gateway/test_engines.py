@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
-from time import monotonic, sleep
 from typing import Any
 
 import httpx
@@ -13,16 +11,11 @@ import openai
 import pytest
 from tests.gateway.conftest import MakeGateway
 from tests.gateway.fake_engine import WORDS, FakeEngine
-from tests.gateway.gateways import BASE, Gateway, Tenant, error_of
+from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, wait_for
+
+from tunesmith.platform import bases
 
 HI: Any = [{"role": "user", "content": "hi"}]
-
-
-def until(met: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = monotonic() + seconds
-    while not met():
-        assert monotonic() < deadline, "it did not come to be"
-        sleep(0.02)
 
 
 def ask(tenant: Tenant, model: str = BASE, **fields: Any) -> httpx.Response:
@@ -56,8 +49,8 @@ def test_a_dead_engine_is_a_503_and_then_it_serves_again(
     assert gateway.metric("tunesmith_engine_up", engine=engine.url) == 0
 
     engine.start()
-    until(lambda: is_up(gateway))
-    until(lambda: digest in engine.loaded)  # warmed: nobody asked for it yet
+    wait_for(lambda: is_up(gateway))
+    wait_for(lambda: digest in engine.loaded)  # warmed: nobody asked for it yet
     warming = engine.requests[-1]
     assert (warming["model"], warming["max_tokens"]) == (digest, 1)
     assert ask(tenant, name).status_code == 200
@@ -73,7 +66,7 @@ def test_a_request_waits_a_little_for_an_engine_that_comes_up(
     answers: list[httpx.Response] = []
     asking = threading.Thread(target=lambda: answers.append(ask(tenant)))
     asking.start()
-    until(lambda: gateway.metric("tunesmith_requests_in_flight") >= 2)  # the scrape is one
+    wait_for(lambda: gateway.metric("tunesmith_requests_in_flight") >= 2)  # the scrape is one
     engine.start()
     asking.join(20)
     assert [answer.status_code for answer in answers] == [200]
@@ -116,10 +109,10 @@ def test_an_engine_that_says_it_is_not_well_gets_no_requests(
     tenant = gateway.tenant()
     assert ask(tenant).status_code == 200
     engine.healthy = False
-    until(lambda: not is_up(gateway))
+    wait_for(lambda: not is_up(gateway))
     assert ask(tenant).status_code == 503
     engine.healthy = True
-    until(lambda: is_up(gateway))
+    wait_for(lambda: is_up(gateway))
     assert ask(tenant).status_code == 200
 
 
@@ -129,8 +122,6 @@ def test_a_base_that_no_engine_serves_is_a_503_without_waiting(
     gateway = make_gateway(engine_wait_seconds=600)
     tenant = gateway.tenant()
     assert ask(tenant).status_code == 200  # the engine is known by now
-    from tunesmith.platform import bases
-
     with gateway.database.transaction() as session:
         bases.register_base(
             session,
@@ -178,7 +169,7 @@ def test_two_engines_share_a_base_and_one_may_die(
         states = httpx.get(f"{gateway.url}/readyz").json()["engines"]
         return all(state["status"] == "up" for state in states)
 
-    until(all_up)
+    wait_for(all_up)
     name, digest = gateway.train(tenant)
     engine.adapters.add(digest)
     second_engine.adapters.add(digest)
@@ -199,7 +190,7 @@ def test_a_deleted_model_is_unloaded_everywhere_and_a_dead_engine_is_no_obstacle
     name, digest = gateway.train(tenant)
     engine.adapters.add(digest)
     engine.loaded.add(digest)
-    until(lambda: gateway.metric("tunesmith_engine_up", engine=engine.url) == 1)
+    wait_for(lambda: gateway.metric("tunesmith_engine_up", engine=engine.url) == 1)
     second_engine.kill()
     tenant.client.models.delete(name)
     assert engine.unloaded == [digest]

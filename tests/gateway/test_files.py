@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 from tests.gateway.conftest import MakeGateway
-from tests.gateway.gateways import Gateway, Tenant, error_of, examples
+from tests.gateway.gateways import Gateway, Tenant, error_of, examples, wait_for
 
 
 def stored(gateway: Gateway, tenant: Tenant) -> list[str]:
@@ -183,6 +183,26 @@ def test_what_is_no_form_or_is_cut_off_is_a_400(sqlite_gateway: Gateway) -> None
         assert answer.status_code == 400, answer.text
         error_of(answer)
     assert stored(sqlite_gateway, tenant) == []
+
+
+def test_an_upload_whose_client_goes_away_leaves_nothing(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    tenant = gateway.tenant()
+    headers, body = form(("file", "a.bin", b"x" * 1_500_000), PURPOSE)
+    head = (
+        "POST /v1/files HTTP/1.1\r\nHost: gateway\r\n"
+        f"Authorization: Bearer {tenant.key}\r\n"
+        f"Content-Type: {headers['content-type']}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", gateway.served.port), 10) as connection:
+        connection.sendall(head.encode() + body[:1_200_000])
+        wait_for(lambda: gateway.metric("tunesmith_requests_in_flight") >= 2)  # the scrape is one
+    wait_for(
+        lambda: gateway.metric("tunesmith_requests_total", route="/v1/files", status="499") == 1
+    )
+    kept = [path for path in (gateway.settings.home / "storage").rglob("*") if path.is_file()]
+    assert kept == []
+    assert list(tenant.client.files.list()) == []
 
 
 def test_a_file_that_says_it_is_too_large_is_refused_unread(sqlite_gateway: Gateway) -> None:

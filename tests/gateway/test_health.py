@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from time import monotonic, sleep
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.conftest import MakeGateway
 from tests.gateway.fake_engine import FakeEngine
-from tests.gateway.gateways import Gateway, Tenant, error_of
+from tests.gateway.gateways import Gateway, Tenant, error_of, wait_for
 
-from tunesmith.platform import heartbeats
+from tunesmith.platform import bases, heartbeats
 from tunesmith.platform.database.models import Heartbeat
 
 
@@ -26,10 +25,7 @@ def readiness(gateway: Gateway) -> tuple[int, dict[str, str | None]]:
 def test_all_parts_are_ready_once_the_dispatcher_gives_a_sign(gateway: Gateway) -> None:
     with gateway.database.transaction() as session:
         session.query(Heartbeat).delete()
-    deadline = monotonic() + 10
-    while readiness(gateway)[1]["engines"] is not None:
-        assert monotonic() < deadline
-        sleep(0.02)
+    wait_for(lambda: readiness(gateway)[1]["engines"] is None)
     status, reasons = readiness(gateway)
     assert status == 503
     assert "never gave a sign of life" in str(reasons.pop("dispatcher"))
@@ -59,10 +55,7 @@ def test_a_lost_storage_and_a_lost_engine_are_named(
         storage.rmdir()
     storage.write_text("not a folder")
     engine.kill()
-    deadline = monotonic() + 10
-    while readiness(gateway)[1]["engines"] is None:
-        assert monotonic() < deadline
-        sleep(0.02)
+    wait_for(lambda: readiness(gateway)[1]["engines"] is not None)
     _, reasons = readiness(gateway)
     assert engine.url in str(reasons["engines"])
     assert "storage" in str(reasons["storage"])
@@ -127,7 +120,6 @@ def test_a_fault_of_ours_shows_nothing_but_the_request_id(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = make_gateway().tenant()
-    from tunesmith.platform import bases
 
     def broken(*_: object) -> None:
         raise KeyError("a secret of the inside")

@@ -7,6 +7,8 @@ import pytest
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.gateways import BASE, Gateway, Tenant, error_of
 
+from tunesmith.platform import bases
+
 
 def test_own_models_and_bases_are_listed_and_found(gateway: Gateway, tenant: Tenant) -> None:
     name, _ = gateway.train(tenant, checkpoints=[3])
@@ -23,8 +25,6 @@ def test_own_models_and_bases_are_listed_and_found(gateway: Gateway, tenant: Ten
 
 
 def test_a_base_whose_name_has_a_slash_is_found(gateway: Gateway, tenant: Tenant) -> None:
-    from tunesmith.platform import bases
-
     with gateway.database.transaction() as session:
         bases.register_base(
             session,

@@ -61,9 +61,8 @@ async def forward(request: Request, resources: Resources, tenant_id: str, path: 
         if isinstance(error, RefusedByEngine):
             return ErrorResponse(error.body(), status_code=error.answered_status)
         raise error
-    usage = usage_in(text)
-    if usage is not None:
-        answer.count(usage)
+    answer.usage = usage_in(text)
+    answer.settle()
     answer.came()
     return Response(answer.renaming(text), media_type=exchange.content_type)
 
@@ -73,6 +72,7 @@ class _Answer:
 
     def __init__(self, resources: Resources, exchange: Exchange, target: Target, name: str) -> None:
         self.exchange = exchange
+        self.usage: Usage | None = None
         self.renaming = Renaming.of(target, name)
         self._resources = resources
         self._target = target
@@ -84,11 +84,16 @@ class _Answer:
                 self.exchange.engine, self._target.base, self._target.digest
             )
 
-    def count(self, usage: Usage) -> None:
-        """Count the tokens that the engine reported."""
-        tokens = self._resources.metrics.tokens
-        tokens.labels(self._target.base, "prompt").inc(usage.prompt)
-        tokens.labels(self._target.base, "completion").inc(usage.completion)
+    def report(self, usage: Usage) -> None:
+        """The engine reported its tokens so far."""
+        self.usage = usage
+
+    def settle(self) -> None:
+        """Count the tokens that the engine reported last."""
+        if self.usage is not None:
+            tokens = self._resources.metrics.tokens
+            tokens.labels(self._target.base, "prompt").inc(self.usage.prompt)
+            tokens.labels(self._target.base, "completion").inc(self.usage.completion)
 
 
 class _Stream(Response):
@@ -106,6 +111,7 @@ class _Stream(Response):
         try:
             await unless_disconnected(receive, self._pass_on(send))
         finally:
+            self._answer.settle()
             self._answer.exchange.close()
 
     async def _pass_on(self, send: Send) -> None:
@@ -119,7 +125,7 @@ class _Stream(Response):
         )
         try:
             chunks = answer.exchange.body.iter_any()
-            async for text in relay(chunks, answer.renaming, answer.count):
+            async for text in relay(chunks, answer.renaming, answer.report):
                 await send({"type": "http.response.body", "body": text, "more_body": True})
             answer.came()
         except (aiohttp.ClientError, TimeoutError) as error:

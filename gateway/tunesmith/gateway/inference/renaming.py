@@ -47,23 +47,27 @@ class Usage:
 
 
 def usage_in(text: bytes) -> Usage | None:
-    """The usage that a (part of an) answer reports, if it does.
+    """The last usage that a (part of an) answer reports, if it does.
 
     `"usage":{` cannot stand inside a JSON string, where its quotes would be escaped.
     """
     if b'"usage"' not in text:
         return None
-    found = _USAGE.search(text)
-    if found is None:
-        return None
-    prompt, completion, prompt_only = found.groups()
-    return Usage(int(prompt or prompt_only), int(completion or 0))
+    usage = None
+    for found in _USAGE.finditer(text):
+        prompt, completion, prompt_only = found.groups()
+        usage = Usage(int(prompt or prompt_only), int(completion or 0))
+    return usage
 
 
 async def relay(
     chunks: AsyncIterable[bytes], renaming: Renaming, note: Callable[[Usage], None]
 ) -> AsyncIterator[bytes]:
-    """A stream of server-sent events, passed on in whole lines as they come."""
+    """A stream of server-sent events, passed on in whole lines as they come.
+
+    Args:
+        note: told of every usage in the stream; each one includes those before it.
+    """
     rest = b""
     async for chunk in chunks:
         text = rest + chunk

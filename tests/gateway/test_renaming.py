@@ -1,0 +1,68 @@
+"""Engines' answers: the digest replaced wherever it stands, however the stream is cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tunesmith.gateway.inference.renaming import Renaming, Usage, relay, usage_in
+from tunesmith.gateway.models.catalogue import Target
+
+DIGEST = "ab" * 32
+NAME = "ft:pocket:acme::abc"
+EVENTS = (
+    f'data: {{"model":"{DIGEST}","choices":[{{"delta":{{"content":"a\\n"}}}}]}}\n\n'
+    f': keep-alive\n\ndata: {{"model":"{DIGEST}","choices":[],'
+    '"usage":{"prompt_tokens":7,"total_tokens":11,"completion_tokens":4,'
+    '"prompt_tokens_details":{"cached_tokens":1}}}\n\ndata: [DONE]\n\n'
+).encode()
+
+
+def passed_on(pieces: list[bytes]) -> tuple[list[bytes], list[Usage]]:
+    async def chunks() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    async def collect() -> list[bytes]:
+        renaming = Renaming.of(Target("pocket", DIGEST), NAME)
+        return [text async for text in relay(chunks(), renaming, usages.append)]
+
+    usages: list[Usage] = []
+    return asyncio.run(collect()), usages
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 40, 100, 10_000])
+def test_a_stream_is_the_same_however_it_is_cut(size: int) -> None:
+    pieces = [EVENTS[start : start + size] for start in range(0, len(EVENTS), size)]
+    texts, usages = passed_on(pieces)
+    assert b"".join(texts) == EVENTS.replace(DIGEST.encode(), NAME.encode())
+    assert all(text.endswith(b"\n") for text in texts)
+    assert usages == [Usage(7, 4)]
+
+
+def test_a_line_without_an_end_is_passed_on() -> None:
+    texts, _ = passed_on([b"data: x\n", f"data: {DIGEST}".encode()])
+    assert texts == [b"data: x\n", f"data: {NAME}".encode()]
+
+
+def test_a_name_is_escaped_as_json_needs_it() -> None:
+    renaming = Renaming.of(Target("pocket", DIGEST), 'a"b\\c')
+    assert json.loads(renaming(json.dumps({"model": DIGEST}).encode())) == {"model": 'a"b\\c'}
+
+
+def test_a_base_has_nothing_to_rename() -> None:
+    text = f'{{"model":"pocket","x":"{DIGEST}"}}'.encode()
+    assert Renaming.of(Target("pocket", None), "pocket")(text) is text
+
+
+def test_the_last_usage_counts_and_a_quoted_one_does_not() -> None:
+    first = b'"usage":{"prompt_tokens":7,"total_tokens":8,"completion_tokens":1}'
+    last = b'"usage":{"prompt_tokens":7,"total_tokens":9,"completion_tokens":2}'
+    assert usage_in(b"{%s}\n{%s}" % (first, last)) == Usage(7, 2)
+    quoted = json.dumps({"content": '"usage":{"prompt_tokens":1000,"completion_tokens":1}'})
+    assert usage_in(quoted.encode()) is None
+    assert usage_in(b'{"usage":null}') is None
+    assert usage_in(b'{"usage": {"prompt_tokens": 5, "total_tokens": 5}}') == Usage(5, 0)
