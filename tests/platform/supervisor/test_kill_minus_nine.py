@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from tunesmith.platform.supervisor.home import Home
 

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from tunesmith.platform.database import Database
 from tunesmith.platform.domain.errors import TunesmithError

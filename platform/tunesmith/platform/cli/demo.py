@@ -24,7 +24,6 @@ from tunesmith.platform.supervisor.errors import CannotStart
 from tunesmith.platform.supervisor.home import Home
 from tunesmith.platform.supervisor.launch import tail
 from tunesmith.platform.supervisor.local_platform import LocalPlatform
-from tunesmith.platform.supervisor.part import PartState, PartStatus
 from tunesmith.platform.supervisor.ports import check_port, free_port
 
 from .connection import Admin, Tenant
@@ -33,7 +32,7 @@ from .errors import CommandFailed, one_sentence
 from .output import console, error_console
 from .settings import read_settings
 from .starting import shown_start
-from .up import readable_failure, supervisor_log
+from .up import readable_failure, supervisor_log, trouble_teller
 from .watching import progress_line
 
 DEFAULT_HOME = Path("~/.tunesmith/demo")
@@ -86,7 +85,7 @@ async def _demo(platform: LocalPlatform, report: Path | None, *, keep: bool) -> 
         with stages.timed("start_platform"), shown_start(platform):
             await platform.wait_until_ready(give_up_after_deaths=_GIVE_UP_AFTER_DEATHS)
         out.print(f"The platform is ready at {platform.url}.", style="green")
-        platform.on_change = _tell_of_trouble
+        platform.on_change = trouble_teller(platform)
         try:
             found, key = await _in_thread(lambda: _travel(platform, stages))
         except (CommandFailed, DemoFailed):
@@ -137,11 +136,6 @@ def _finish(
         except OSError as error:
             raise CommandFailed(f"{report} cannot be written: {error.strerror}.") from error
         out.print(f"\nThe figures are in {report}.")
-
-
-def _tell_of_trouble(name: str, status: PartStatus) -> None:
-    if status.state == PartState.RESTARTING:
-        error_console().print(f"{name}: {status.note}", style="yellow")
 
 
 def _show_logs(platform: LocalPlatform) -> None:

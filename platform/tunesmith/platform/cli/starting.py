@@ -28,14 +28,17 @@ _WHAT = {
 class StartLines:
     """A line for every change of a part, for logs and pipes."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, platform: LocalPlatform, say: Callable[[str], None]) -> None:
         self._say = say
+        self._platform = platform
         self._began = time.monotonic()
 
     def __call__(self, name: str, status: PartStatus) -> None:
         """Tell of a part's change."""
         if status.state in (PartState.READY, PartState.RESTARTING):
             note = f": {status.note}" if status.note else ""
+            if status.state == PartState.RESTARTING:
+                note += f"; its log: {self._platform.supervisor.log_file(name)}"
             self._say(f"{time.monotonic() - self._began:6.1f} s  {name} {status.state}{note}")
 
 
@@ -69,7 +72,7 @@ class _StartTable:
 def shown_start(platform: LocalPlatform) -> Iterator[None]:
     """Show the parts of a platform that is about to run, for as long as it starts."""
     if not sys.stdout.isatty():
-        platform.on_change = StartLines(lambda line: print(line, flush=True))
+        platform.on_change = StartLines(platform, lambda line: print(line, flush=True))
         yield
         return
     with Live(_StartTable(platform), console=Console(), refresh_per_second=8):

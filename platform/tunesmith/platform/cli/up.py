@@ -20,6 +20,7 @@ from tunesmith.platform.supervisor.errors import PartFailed
 from tunesmith.platform.supervisor.launch import rotate, tail
 from tunesmith.platform.supervisor.local_platform import LocalPlatform
 from tunesmith.platform.supervisor.part import PartState, PartStatus
+from tunesmith.platform.supervisor.supervisor import OnChange
 
 from .errors import CommandFailed
 from .output import console, error_console
@@ -98,25 +99,31 @@ async def _serve(platform: LocalPlatform) -> None:
             await platform.wait_until_ready()
         console().print(f"\nready in {time.monotonic() - began:.0f} s", style="bold green")
         _show_next_steps(platform)
-        platform.on_change = _tell_of_trouble
+        platform.on_change = trouble_teller(platform)
         await asyncio.Event().wait()
 
     with readable_failure():
         await platform.run(body)
 
 
-def _tell_of_trouble(name: str, status: PartStatus) -> None:
-    if status.state == PartState.RESTARTING:
-        console().print(f"{name}: {status.note}", style="yellow")
-    elif status.state == PartState.READY and status.starts > 1:
-        console().print(f"{name}: ready again", style="green")
+def trouble_teller(platform: LocalPlatform) -> OnChange:
+    """What tells, on the terminal, of parts that die and come back."""
+
+    def tell(name: str, status: PartStatus) -> None:
+        if status.state == PartState.RESTARTING:
+            log = platform.supervisor.log_file(name)
+            error_console().print(f"{name}: {status.note}; its log: {log}", style="yellow")
+        elif status.state == PartState.READY and status.starts > 1:
+            error_console().print(f"{name}: ready again", style="green")
+
+    return tell
 
 
 def _show_next_steps(platform: LocalPlatform) -> None:
     home = platform.settings.home
     out = console()
     out.print(f"API        {platform.url}/v1")
-    out.print(f"base       {platform.settings.base_name or platform.settings.base}")
+    out.print(f"base       {platform.base_name}")
     out.print(f"home       {home}  (logs: {home / 'logs'})")
     where = "" if home == Path("~/.tunesmith").expanduser() else f" --home {home}"
     out.print("\nIn another terminal:")

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 RUN_MARKER = "TUNESMITH_RUN_ID"
 PART_MARKER = "TUNESMITH_PART"

@@ -6,6 +6,7 @@ Parts are other packages' processes, known by their module's name and talked to 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -21,11 +22,13 @@ from tunesmith.platform.tenants import ensure_admin_key
 
 from .errors import CannotStart, PartFailed
 from .home import Home, read_json, write_json
+from .launch import last_line
 from .part import Part, PartState, PartStatus, accepts, answers
 from .ports import LOOPBACK, check_port, free_port
 from .supervisor import OnChange, Supervisor, kill_leftovers
 
 BASE, RAY, ENGINE, DISPATCHER, GATEWAY = "base", "ray", "engine", "dispatcher", "gateway"
+_ALIVE_WITHIN = 30.0  # seconds: a machine that has too much to do is slow, not dead
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -77,14 +80,14 @@ def parts(settings: Settings) -> list[Part]:
             )
         )
     if own_engine:
-        health = answers(f"{settings.engines[0]}/health")
+        health = f"{settings.engines[0]}/health"
         chosen.append(
             Part(
                 ENGINE,
                 module("tunesmith.workers.engine"),
                 environment,
-                ready=health,
-                alive=health,
+                ready=answers(health),
+                alive=answers(health, within=_ALIVE_WITHIN),
                 needs=(BASE,),
                 stops_late=True,
             )
@@ -97,13 +100,14 @@ def parts(settings: Settings) -> list[Part]:
             needs=(BASE, RAY) if own_ray else (BASE,),
         )
     )
-    url = local_url(settings.host, settings.port)
+    health = f"{local_url(settings.host, settings.port)}/healthz"
     chosen.append(
         Part(
             GATEWAY,
             module("tunesmith.gateway"),
             environment,
-            ready=answers(f"{url}/healthz"),
+            ready=answers(health),
+            alive=answers(health, within=_ALIVE_WITHIN),
             needs=(BASE,),
         )
     )
@@ -129,6 +133,15 @@ class LocalPlatform:
         if self._supervisor is None:
             raise RuntimeError("The platform is not running.")
         return self._supervisor
+
+    @property
+    def base_name(self) -> str:
+        """The base's name in the API, once the base is found."""
+        found = last_line(self.supervisor.log_file(BASE))
+        try:
+            return str(json.loads(found)["name"])
+        except (ValueError, KeyError, TypeError):
+            return self.settings.base_name or self.settings.base
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -244,7 +257,7 @@ class LocalPlatform:
                 {
                     "url": self.url,
                     "pid": os.getpid(),
-                    "base": self.settings.base_name or self.settings.base,
+                    "base": self.base_name,
                     "started_at": int(time.time()),
                 },
             )
