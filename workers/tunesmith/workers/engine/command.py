@@ -41,6 +41,8 @@ def engine_command(settings: Settings, base: BaseModel, *, on_gpu: bool) -> list
         "--max-loras", str(settings.engine_max_loras),
         "--max-cpu-loras", str(max(settings.engine_max_cpu_loras, settings.engine_max_loras)),
         "--max-lora-rank", str(served_rank(settings.engine_max_lora_rank)),
+        # As training renders; "auto" looks at the template and may choose another way.
+        "--chat-template-content-format", "string",
         "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
     ]  # fmt: skip

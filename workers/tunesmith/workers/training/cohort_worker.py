@@ -264,7 +264,9 @@ class CohortWorker:
             if work.job_id in self._dropped:
                 return
         self._remove(work.job_id)
-        spec = SlotSpec(name=work.job_id, seed=work.seed, **work.recipe)
+        targets = tuple(work.recipe.get("target_modules", ()))  # a list, once it was JSON
+        recipe = work.recipe | {"target_modules": targets}
+        spec = SlotSpec(name=work.job_id, seed=work.seed, **recipe)
         progress = self._cohort.join(
             spec,
             examples.rows,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from tunesmith.platform.domain.hyperparameters import AUTO
 from tunesmith.platform.examples import DamagedExamples
 from tunesmith.platform.storage import ObjectNotFound, Storage
+from tunesmith.workers.trainer.adapter import AdapterConfig
 from tunesmith.workers.trainer.base import BaseShape, load_shape
 from tunesmith.workers.trainer.errors import AdapterInvalid, BaseUnusable, HyperparameterInvalid
-from tunesmith.workers.trainer.recipe import DataSize, resolve
+from tunesmith.workers.trainer.recipe import ALPHA, DataSize, resolve
 from tunesmith.workers.trainer.render import Renderer
 from tunesmith.workers.trainer.validation import validate_adapter
 from tunesmith.workers.training.examples import Examples, ExamplesUnusable, load_examples
@@ -49,13 +50,14 @@ def _prepare(work: PreparationWork) -> Preparation:
         if work.validation_key is not None
         else None
     )
-    fixed = _fixed_by_parent(storage, work.parent_digest, shape)
+    parent = _parent(storage, work.parent_digest, shape)
     try:
         recipe = resolve(
             DataSize(len(training.rows), training.tokens, training.learned_tokens),
             shape,
             max_rank=work.max_rank,
-            **fixed,
+            rank=AUTO if parent is None else parent.rank,
+            alpha=ALPHA if parent is None else parent.alpha,
             **work.hyperparameters,
         )
     except HyperparameterInvalid as error:
@@ -73,6 +75,7 @@ def _prepare(work: PreparationWork) -> Preparation:
             "n_epochs": recipe.n_epochs,
             "batch_size": recipe.batch_size,
             "warmup_steps": recipe.warmup_steps,
+            "target_modules": () if parent is None else parent.target_modules,
         },
         total_steps=recipe.total_steps,
         notes=(_counted(training, validation), recipe.explanation),
@@ -93,19 +96,18 @@ def _load(storage: Storage, key: str, renderer: Renderer, param: str) -> Example
         raise _Refused(f"invalid_{param}", str(error), param) from error
 
 
-def _fixed_by_parent(storage: Storage, digest: str | None, shape: BaseShape) -> dict[str, Any]:
-    """What an adapter to continue from decides of the recipe."""
+def _parent(storage: Storage, digest: str | None, shape: BaseShape) -> AdapterConfig | None:
+    """The adapter to continue from: it decides rank, alpha and targets."""
     if digest is None:
-        return {}
+        return None
     try:
-        config = validate_adapter(read_parent(storage, digest), shape)
+        return validate_adapter(read_parent(storage, digest), shape)
     except ObjectNotFound as error:
         message = "The model to continue from was deleted."
         raise _Refused("model_not_found", message, "model") from error
     except AdapterInvalid as error:
         message = f"The model cannot be continued: {error}"
         raise _Refused("model_unusable", message, "model") from error
-    return {"rank": config.rank, "alpha": config.alpha}
 
 
 def _counted(training: Examples, validation: Examples | None) -> str:
