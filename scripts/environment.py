@@ -115,7 +115,7 @@ def install(lock: Path, *options: str, progress: Callable[[], str] | None = None
 def expect(done: bool, what: str) -> None:
     if not done:
         tail = "\n".join(LOG.read_text(errors="replace").splitlines()[-25:])
-        raise SetUpFailed(f"{tail}\n\n{what} failed: its last words are above, all of it in {LOG}.")
+        raise SetUpFailed(f"\n{tail}\n\n{what} failed: its last words are above, all of it in {LOG}.")
 
 
 def check_machine() -> None:
@@ -165,7 +165,7 @@ def install_packages() -> None:
         if not install(only_torch):
             say(f"pip's configured index has no CPU build of torch; asking {TORCH_INDEX}")
             with_index = ("--extra-index-url", TORCH_INDEX)
-            expect(install(only_torch, *with_index, progress=progress), "Installing torch")
+            expect(install(only_torch, *with_index), "Installing torch")
     say("downloading and installing the rest")
     expect(install(LOCK, progress=progress), "Installing the lock")
     compile_packages(site)
