@@ -115,7 +115,9 @@ def install(lock: Path, *options: str, progress: Callable[[], str] | None = None
 def expect(done: bool, what: str) -> None:
     if not done:
         tail = "\n".join(LOG.read_text(errors="replace").splitlines()[-25:])
-        raise SetUpFailed(f"\n{tail}\n\n{what} failed: its last words are above, all of it in {LOG}.")
+        raise SetUpFailed(
+            f"\n{tail}\n\n{what} failed: its last words are above, all of it in {LOG}."
+        )
 
 
 def check_machine() -> None:
