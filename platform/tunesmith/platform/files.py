@@ -119,6 +119,12 @@ def list_files(
     )
 
 
+def expired_files(session: Session, *, limit: int = 100) -> list[File]:
+    """Files whose time is over and whose bytes are still kept."""
+    query = select(File).where(File.expires_at <= time.time(), File.deleted_at.is_(None))
+    return list(session.scalars(query.order_by(File.seq).limit(limit)))
+
+
 def delete_file(session: Session, tenant_id: str, file_id: str) -> list[str]:
     """Delete a tenant's file.
 
@@ -128,7 +134,16 @@ def delete_file(session: Session, tenant_id: str, file_id: str) -> list[str]:
     Raises:
         NotFound: no such file of this tenant.
     """
-    key = get_file(session, tenant_id, file_id).storage_key
+    return _delete(session, get_file(session, tenant_id, file_id))
+
+
+def delete_expired(session: Session, file: File) -> list[str]:
+    """Delete a file whose time is over; storage keys as `delete_file` returns them."""
+    return _delete(session, file)
+
+
+def _delete(session: Session, wanted: File) -> list[str]:
+    tenant_id, file_id, key = wanted.tenant_id, wanted.id, wanted.storage_key
     # All that share the bytes are locked, so that of two deletions at once one is the last.
     living = session.scalars(
         select(File)

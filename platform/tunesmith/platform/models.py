@@ -67,7 +67,9 @@ def add_adapter(
     session: Session, *, digest: str, base_name: str, base_digest: str, rank: int, size: int
 ) -> None:
     """Write an adapter down. The same content again is the same adapter."""
-    if session.get(Adapter, digest) is not None:
+    known = session.get(Adapter, digest)
+    if known is not None:
+        known.deleted_at = None
         return
     adapter = Adapter(
         digest=digest,

@@ -9,9 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.gateway.auth import TenantId
 from tunesmith.gateway.pages import ListOf
 from tunesmith.gateway.resources import Parts, Resources
-from tunesmith.platform import bases, models
+from tunesmith.platform import adapters, bases, models
 from tunesmith.platform.domain.errors import NotPermitted
-from tunesmith.platform.storage.adapters import delete_adapter
 
 from .schemas import Model, ModelDeleted
 
@@ -46,8 +45,11 @@ async def delete_model(model: str, parts: Parts, tenant_id: TenantId) -> ModelDe
     parts.catalogue.forget(tenant_id, model)
     for digest in unused:
         await parts.engines.unload(digest)
-        await run_in_threadpool(delete_adapter, parts.storage, digest)
-        log.info("adapter deleted", adapter=digest)
+    deleted = await run_in_threadpool(
+        adapters.delete_unreferred, parts.database, parts.storage, unused
+    )
+    if deleted:
+        log.info("adapters deleted", adapters=deleted)
     return ModelDeleted(id=model)
 
 

@@ -172,6 +172,7 @@ class Adapter(Base):
     rank: Mapped[int]
     bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+    deleted_at: Mapped[float | None]
 
 
 class Model(Base):

@@ -17,10 +17,10 @@ import structlog
 from ray.exceptions import RayError
 from sqlalchemy import select
 
-from tunesmith.platform import bases, heartbeats
+from tunesmith.platform import adapters, bases, heartbeats
 from tunesmith.platform.database import Database
 from tunesmith.platform.database.models import File, Job, Tenant
-from tunesmith.platform.domain.errors import LeaseLost, TunesmithError
+from tunesmith.platform.domain.errors import LeaseLost, TunesmithError, Unavailable
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.domain.names import tuned_model_name
 from tunesmith.platform.jobs import progress, queue
@@ -30,7 +30,8 @@ from tunesmith.platform.jobs.queue import Lease
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.dispatcher.cohorts import CohortLost, CohortUnusable, RunningCohort
-from tunesmith.workers.dispatcher.publishing import Publisher, delete_orphans
+from tunesmith.workers.dispatcher.publishing import Publisher
+from tunesmith.workers.dispatcher.sweeping import sweep
 from tunesmith.workers.training.cohort_actor import prepare_job
 from tunesmith.workers.training.work import (
     CohortSettings,
@@ -53,6 +54,7 @@ _PASS_SECONDS = 0.1
 _PREPARATIONS = 4
 _PUBLISH_WAIT_SECONDS = 600.0
 _WAITING_NOTE_SECONDS = 15.0
+_SWEEP_SECONDS = 60.0
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Dispatcher:
         self._training: dict[str, _Training] = {}
         self._stopping = threading.Event()
         self._renewed_at = 0.0
+        self._swept_at = time.monotonic()
         self._noted_waiting: set[str] = set()
         self._slow = ThreadPoolExecutor(4, "publish")
         self._publisher = Publisher(
@@ -113,6 +116,7 @@ class Dispatcher:
                 self._take_updates,
                 self._finish_publishing,
                 self._release_idle_cohorts,
+                self._sweep,
             ):
                 try:
                     part()
@@ -191,6 +195,7 @@ class Dispatcher:
                     self._owner,
                     self._settings.lease_seconds,
                     status=JobStatus.VALIDATING_FILES,
+                    max_attempts=self._settings.max_attempts,
                 )
                 if lease is None:
                     return
@@ -504,6 +509,8 @@ class Dispatcher:
 
         def write(session: Any) -> None:
             job = queue.leased_job(session, lease)
+            if not adapters.hold_stored(session, self._storage, update.adapter.digest):
+                return  # deleted with an equal model meanwhile; the next epoch has its own
             tenant = session.scalars(select(Tenant).where(Tenant.id == job.tenant_id)).one()
             orphans.extend(
                 progress.record_checkpoint(
@@ -518,7 +525,7 @@ class Dispatcher:
 
         self._applied(update.job_id, write)
         if orphans:
-            self._later(delete_orphans, self._database, self._storage, orphans)
+            self._later(adapters.delete_unreferred, self._database, self._storage, orphans)
 
     def _finish_publishing(self) -> None:
         for job_id, training in list(self._training.items()):
@@ -544,6 +551,11 @@ class Dispatcher:
         if status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED):
             self._storage.delete_tree(f"jobs/{job_id}/states")
 
+    def _sweep(self) -> None:
+        if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
+            self._swept_at = time.monotonic()
+            self._later(sweep, self._database, self._storage)
+
     # Losses
 
     def _cohort_lost(self, cohort: RunningCohort, reason: str) -> None:
@@ -553,14 +565,13 @@ class Dispatcher:
             if training.cohort is cohort and training.publishing is None:
                 self._requeue(training, "The trainer's process was lost")
 
-    def _requeue(self, training: _Training, reason: str) -> None:
+    def _requeue(self, training: _Training, reason: str, *, counts: bool = True) -> None:
+        attempts = self._settings.max_attempts if counts else None
         job_id = training.lease.job_id
         self._training.pop(job_id, None)
         self._applied(
             job_id,
-            lambda s: queue.requeue(
-                s, training.lease, reason, max_attempts=self._settings.max_attempts
-            ),
+            lambda s: queue.requeue(s, training.lease, reason, max_attempts=attempts),
         )
 
     def _applied(self, job_id: str, write: Callable[[Any], object]) -> None:
@@ -575,13 +586,17 @@ class Dispatcher:
                     write(session)
             except LeaseLost:
                 self._forget(job_id)
-            except TunesmithError as error:
+            except Unavailable as error:
                 log.warning("database is waited for", job_id=job_id, why=error.message)
                 if not self._stopping.wait(1.0):
                     continue
+            except TunesmithError as error:
+                # The job's state does not take this report; whoever claims it next decides.
+                log.warning("report refused", job_id=job_id, why=error.message)
+                self._forget(job_id)
             return
 
-    def _later(self, action: Callable[..., None], *arguments: Any) -> None:
+    def _later(self, action: Callable[..., object], *arguments: Any) -> None:
         """Do something slow beside the loop; what it cannot do is said and left."""
 
         def attempt() -> None:
@@ -600,5 +615,5 @@ class Dispatcher:
             for preparing in self._preparing.values():
                 queue.release(session, preparing.lease)
         for training in list(self._training.values()):
-            self._requeue(training, "The dispatcher was stopped")
+            self._requeue(training, "The dispatcher was stopped", counts=False)
         self._slow.shutdown(wait=False, cancel_futures=True)

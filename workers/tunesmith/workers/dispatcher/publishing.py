@@ -8,16 +8,15 @@ from collections.abc import Callable
 
 import structlog
 
-from tunesmith.platform import files, models
+from tunesmith.platform import adapters, files
 from tunesmith.platform.database import Database
 from tunesmith.platform.database.models import Tenant
-from tunesmith.platform.domain.errors import LeaseLost
+from tunesmith.platform.domain.errors import LeaseLost, TunesmithError
 from tunesmith.platform.domain.job import EventLevel, JobStatus
 from tunesmith.platform.domain.names import tuned_model_name
 from tunesmith.platform.jobs import progress, queue
 from tunesmith.platform.jobs.progress import StoredAdapter
 from tunesmith.platform.storage import Storage
-from tunesmith.platform.storage.adapters import delete_adapter
 from tunesmith.workers.dispatcher.proof import (
     EngineUnreachable,
     Proof,
@@ -30,6 +29,10 @@ from tunesmith.workers.training.work import Finished, Probe
 log = structlog.get_logger()
 
 _RETRY_SECONDS = 1.0
+
+
+class AdapterGone(TunesmithError):
+    """An equal adapter was deleted, files and all, between training and publishing."""
 
 
 class Publisher:
@@ -61,6 +64,7 @@ class Publisher:
 
         Raises:
             LeaseLost: the job is somebody else's now, or was cancelled.
+        AdapterGone: the job has to go on from its last state, which makes the adapter again.
             StorageUnavailable, Unavailable: to be tried again.
         """
         with self._database.transaction() as session:
@@ -87,6 +91,10 @@ class Publisher:
             job = queue.leased_job(session, lease)
             if job.status != JobStatus.RUNNING:
                 raise LeaseLost(f"Job {job.id} is {job.status}.")
+            if not adapters.hold_stored(session, self._storage, adapter.digest):
+                raise AdapterGone(
+                    "the adapter's files were deleted with an equal model; they are made again"
+                )
             queue.note(session, lease, note, level)
             file = files.add_file(
                 session,
@@ -147,12 +155,3 @@ class Publisher:
                 if time.monotonic() > deadline or self._stopping():
                     raise
                 time.sleep(_RETRY_SECONDS)
-
-
-def delete_orphans(database: Database, storage: Storage, digests: list[str]) -> None:
-    """Delete adapters that nothing refers to any more."""
-    for digest in digests:
-        with database.reading() as session:
-            referred = models.is_referred(session, digest)
-        if not referred:
-            delete_adapter(storage, digest)

@@ -119,6 +119,7 @@ def upgrade() -> None:
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
+        sa.Column("deleted_at", sa.Float(precision=53), nullable=True),
         sa.ForeignKeyConstraint(
             ["base_name"],
             ["bases.name"],
