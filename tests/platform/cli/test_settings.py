@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tunesmith.platform.cli.errors import CommandFailed
 from tunesmith.platform.cli.settings import read_settings
 from tunesmith.platform.cli.settings_reference import page
+from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.settings import Settings
 
 _PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
@@ -54,8 +56,9 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, content: str, says: str) -
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match="does not exist"):
+    with pytest.raises(TunesmithError, match="no settings file"):
         read_settings(tmp_path / "absent.toml")
+    assert "TUNESMITH_CONFIG" not in os.environ  # only while the settings are read
 
 
 def test_the_page_is_current_and_has_every_setting() -> None:

@@ -7,22 +7,20 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
-from .checks import Finding, Verdict, findings
 from .connection import AsJson
 from .output import console, print_json
 from .settings import read_settings
 
-_MARKS = {
-    Verdict.OK: ("ok  ", "green"),
-    Verdict.WARN: ("warn", "yellow"),
-    Verdict.FAIL: ("FAIL", "bold red"),
-}
+if TYPE_CHECKING:
+    from .checks import Finding
+
+_MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
 
 
 def doctor(
@@ -34,6 +32,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check what is installed, what would fail, and say what to do; exit code 1 if it blocks."""
+    from .checks import Verdict, findings  # the database's libraries take a second to load
+
     settings = read_settings(config, home=home, host=host, port=port, database_url=database_url)
     found: list[Finding] = []
     if as_json:

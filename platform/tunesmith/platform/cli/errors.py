@@ -60,8 +60,9 @@ def _message(response: _Answer, url: str) -> str:
     except (ValueError, KeyError, TypeError):
         return f"{url} answered {response.status_code} {response.reason_phrase}; is it a Tunesmith?"
     if response.status_code == httpx.codes.UNAUTHORIZED:
+        said = str(message).rstrip(".")
         return (
-            f"{message} Give a valid key with --api-key or TUNESMITH_API_KEY; for tenants and keys"
+            f"{said}. Give a valid key with --api-key or TUNESMITH_API_KEY; for tenants and keys"
             " with --admin-key or TUNESMITH_ADMIN_KEY."
         )
     return str(message)

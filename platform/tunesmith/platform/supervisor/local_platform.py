@@ -15,10 +15,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.domain.errors import Unavailable
 from tunesmith.platform.settings import Settings
-from tunesmith.platform.tenants import ensure_admin_key
 
 from .errors import CannotStart, PartFailed
 from .home import Home, read_json, write_json
@@ -162,6 +160,10 @@ class LocalPlatform:
                 self.home.platform_file.unlink(missing_ok=True)
 
     def _prepare_database(self) -> None:
+        # Not needed by a command that only reads where the platform is.
+        from tunesmith.platform.database import Database, migrate
+        from tunesmith.platform.tenants import ensure_admin_key
+
         given = self.settings.admin_key
         key = given.get_secret_value() if given else None
         database = Database(self.settings.database_url)
