@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 def lock_name(session: Session, name: str) -> None:
     """Wait until no other transaction holds `name`, and hold it until this one ends.
 
-    On SQLite there is nothing to wait for: a transaction that writes is alone from its beginning.
+    On SQLite a transaction that may write is alone from its beginning, which is now at the latest.
     """
-    if session.get_bind().dialect.name == "postgresql":
+    if session.get_bind().dialect.name == "sqlite":
+        session.connection()
+    else:
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
