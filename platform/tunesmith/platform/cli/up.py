@@ -175,7 +175,7 @@ def readable_failure() -> Iterator[None]:
         yield
     except PartFailed as failure:
         lines = tail(failure.log, 15)
-        if lines:
+        if lines and lines != [failure.message]:
             error_console().print(f"\nThe end of {failure.log}:", style="dim")
             error_console().print("\n".join(lines), style="dim", markup=False)
         raise CommandFailed(failure.message) from failure

@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from tunesmith.platform.domain.errors import Unavailable
 from tunesmith.platform.settings import Settings
 
@@ -24,6 +26,8 @@ from .launch import last_line
 from .part import Part, PartState, PartStatus, accepts, answers
 from .ports import LOOPBACK, check_port, free_port
 from .supervisor import OnChange, Supervisor, kill_leftovers
+
+log = structlog.get_logger(__name__)
 
 BASE, RAY, ENGINE, DISPATCHER, GATEWAY = "base", "ray", "engine", "dispatcher", "gateway"
 _ALIVE_WITHIN = 30.0  # seconds: a machine that has too much to do is slow, not dead
@@ -215,7 +219,10 @@ class LocalPlatform:
             if not working_ended:
                 working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-            await supervising
+            try:
+                await supervising
+            except OSError as error:
+                raise CannotStart(self.home.explain(error)) from error
             if working_ended and not interrupted:
                 working.result()
         finally:
@@ -252,16 +259,21 @@ class LocalPlatform:
         while not await ready():  # noqa: ASYNC110 - it is another process that knows
             await asyncio.sleep(0.25)
 
+    def _tell_where(self) -> None:
+        """Write down where this machine's CLI finds the platform."""
+        content = {
+            "url": self.url,
+            "pid": os.getpid(),
+            "base": self.base_name,
+            "started_at": int(time.time()),
+        }
+        try:
+            write_json(self.home.platform_file, content)
+        except OSError as error:  # a disk that is full for now must not end the platform
+            log.error("platform.json cannot be written", error=str(error))
+
     def _changed(self, name: str, status: PartStatus) -> None:
         if name == GATEWAY and status.state == PartState.READY:
-            write_json(
-                self.home.platform_file,
-                {
-                    "url": self.url,
-                    "pid": os.getpid(),
-                    "base": self.base_name,
-                    "started_at": int(time.time()),
-                },
-            )
+            self._tell_where()
         if self.on_change is not None:
             self.on_change(name, status)
