@@ -31,15 +31,18 @@ def settings_for(home: Path, engine: FakeEngine, **changes: object) -> Settings:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plain_logs() -> None:
-    """Log without structlog's painted tracebacks, which take seconds."""
+def plain_logs() -> Iterator[None]:
+    """Log to where pytest captures it, without painted tracebacks, which take seconds."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(),
-        ]
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
     )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import structlog
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
@@ -32,6 +33,9 @@ from tunesmith.platform.storage import Storage
 from tunesmith.platform.tenants import ensure_admin_key
 
 log = structlog.get_logger(__name__)
+
+UPLOADS_CHECKED_AT_ONCE = 2
+"""Reading examples is work for the CPU: more at once would only take it from the answers."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -78,6 +82,7 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
                 callers=TtlCache(partial(auth.look_up, database), seconds=auth.CALLER_SECONDS),
                 catalogue=Catalogue(database),
                 metrics=metrics,
+                checking=CapacityLimiter(UPLOADS_CHECKED_AT_ONCE),
             )
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,6 +18,10 @@ MAX_BODY = 1024 * 1024
 
 MAX_DEPTH = 100
 """Deepest nesting of lists and objects."""
+
+# UTF-8 has no bytes for half a pair and a JSON text none for NUL: both come as escapes alone.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NUL = rb"\u0000"
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -43,7 +48,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
     Raises:
         InvalidRequest: it is not JSON by RFC 8259 (NaN, Infinity), not an object, names a key
-            twice, or is nested deeper than `MAX_DEPTH`.
+            twice, has half a surrogate pair, or is nested deeper than `MAX_DEPTH`.
     """
     try:
         value = json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse_constant)
@@ -65,6 +70,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     # Most bodies have fewer brackets than the limit has levels: those need no second look.
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
         _check_depth(value)
+    if _SURROGATE.search(raw):
+        _check_texts(value, _refuse_half_a_character)
     return value
 
 
@@ -84,8 +91,10 @@ class JsonRoute(APIRoute):
                     "Send the body as JSON, with the header `Content-Type: application/json`.",
                     code="unsupported_content_type",
                 )
-            value = parse_object(await read_body(request, MAX_BODY))
-            _check_texts(value)
+            raw = await read_body(request, MAX_BODY)
+            value = parse_object(raw)
+            if _NUL in raw:
+                _check_texts(value, _refuse_nul)
             return await handle(_ReadRequest(request, value))
 
         return read_then_handle
@@ -142,8 +151,7 @@ def _check_depth(value: Any) -> None:
     raise _too_deep()
 
 
-def _check_texts(value: Any) -> None:
-    """Refuse what a database cannot keep as text."""
+def _check_texts(value: Any, check: Callable[[str], None]) -> None:
     rest = [value]
     while rest:
         item = rest.pop()
@@ -153,12 +161,22 @@ def _check_texts(value: Any) -> None:
         elif isinstance(item, list):
             rest.extend(item)
         elif isinstance(item, str):
-            if "\0" in item:
-                raise InvalidRequest("The body has a text with a NUL character.")
-            try:
-                item.encode()
-            except UnicodeEncodeError as error:
-                raise InvalidRequest("The body has a text with half a character.") from error
+            check(item)
+
+
+def _refuse_nul(text: str) -> None:
+    if "\0" in text:
+        raise InvalidRequest("The body has a text with a NUL character.", code="invalid_text")
+
+
+def _refuse_half_a_character(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            "The body has a text with half of a surrogate pair, which is no character.",
+            code="invalid_text",
+        ) from error
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from tunesmith.gateway.cache import TtlCache
@@ -19,7 +20,7 @@ from tunesmith.platform.tenants import Caller
 
 @dataclass(frozen=True)
 class Resources:
-    """The application's parts."""
+    """The application's parts; `checking` bounds how many uploads' examples are read at once."""
 
     settings: Settings
     database: Database
@@ -28,6 +29,7 @@ class Resources:
     callers: TtlCache[str, Caller]
     catalogue: Catalogue
     metrics: Metrics
+    checking: CapacityLimiter
 
 
 class State(TypedDict):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
@@ -30,9 +29,6 @@ LONGEST_LIFE = 2_592_000
 _MAX_FILENAME = 512
 _WRITE_BYTES = 1024 * 1024
 
-# Reading examples is work for the CPU; many at once would only take it from the answers.
-_checking = CapacityLimiter(2)
-
 
 @dataclass(frozen=True)
 class Upload:
@@ -41,6 +37,11 @@ class Upload:
     filename: str
     purpose: str
     expires_after: int | None
+
+    @property
+    def is_examples(self) -> bool:
+        """Whether it is to be checked as examples."""
+        return self.purpose == "fine-tune"
 
 
 async def receive(request: Request, parts: Resources, tenant_id: str) -> File:
@@ -53,31 +54,48 @@ async def receive(request: Request, parts: Resources, tenant_id: str) -> File:
     """
     form = UploadForm(request, parts.settings.max_file_bytes)
     form.check_length()
-    with ExitStack() as undo:
-        writer = undo.enter_context(parts.storage.writer())
+    with parts.storage.writer() as writer:
         await _copy(form, writer)
         upload = _checked(form)
-        # Each upload has objects of its own: equal bytes may be deleted while they are uploaded
-        # again, and no order of row and object would make that safe.
-        name = f"{writer.sha256}-{random_text(8)}"
-        key = files.original_key(tenant_id, name)
-        await run_in_threadpool(writer.commit, key)
-        stored = StoredFile(key, writer.size, writer.sha256)
+        # In one piece: a server that shuts down ends what awaits, not what runs in a thread.
+        return await to_thread.run_sync(
+            _keep,
+            parts,
+            tenant_id,
+            writer,
+            upload,
+            limiter=parts.checking if upload.is_examples else None,
+        )
+
+
+def _keep(parts: Resources, tenant_id: str, writer: ObjectWriter, upload: Upload) -> File:
+    # Each upload has objects of its own: equal bytes may be deleted while they are uploaded
+    # again, and no order of row and object would make that safe.
+    name = f"{writer.sha256}-{random_text(8)}"
+    stored = StoredFile(files.original_key(tenant_id, name), writer.size, writer.sha256)
+    examples_key = files.examples_key(tenant_id, name)
     try:
-        if upload.purpose == "fine-tune":
-            stored = await to_thread.run_sync(
-                _normalise,
-                parts.storage,
-                stored,
-                upload.filename,
+        writer.commit(stored.storage_key)
+        if upload.is_examples:
+            stored = _normalise(parts.storage, stored, upload.filename, examples_key)
+        with parts.database.transaction() as session:
+            return files.add_file(
+                session,
                 tenant_id,
-                name,
-                limiter=_checking,
+                stored,
+                filename=upload.filename,
+                purpose=upload.purpose,
+                expires_after=upload.expires_after,
             )
-        return await run_in_threadpool(_add, parts, tenant_id, stored, upload)
     except BaseException:
-        await run_in_threadpool(_discard, parts.storage, key, files.examples_key(tenant_id, name))
+        _discard(parts.storage, stored.storage_key, examples_key)
         raise
+
+
+def _normalise(storage: Storage, stored: StoredFile, filename: str, key: str) -> StoredFile:
+    with storage.open_read(stored.storage_key) as source, storage.writer(key) as out:
+        summary = write_normalised(source, filename, out)
+    return replace(stored, examples_key=key, examples=summary.examples)
 
 
 async def _copy(form: UploadForm, writer: ObjectWriter) -> None:
@@ -137,27 +155,6 @@ def _life(fields: dict[str, str]) -> int | None:
             param="expires_after.seconds",
         )
     return int(seconds)
-
-
-def _normalise(
-    storage: Storage, stored: StoredFile, filename: str, tenant_id: str, name: str
-) -> StoredFile:
-    key = files.examples_key(tenant_id, name)
-    with storage.open_read(stored.storage_key) as source, storage.writer(key) as out:
-        summary = write_normalised(source, filename, out)
-    return StoredFile(stored.storage_key, stored.bytes, stored.sha256, key, summary.examples)
-
-
-def _add(parts: Resources, tenant_id: str, stored: StoredFile, upload: Upload) -> File:
-    with parts.database.transaction() as session:
-        return files.add_file(
-            session,
-            tenant_id,
-            stored,
-            filename=upload.filename,
-            purpose=upload.purpose,
-            expires_after=upload.expires_after,
-        )
 
 
 def _discard(storage: Storage, *keys: str) -> None:

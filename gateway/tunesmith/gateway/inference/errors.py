@@ -75,4 +75,4 @@ def _read(body: bytes) -> tuple[str, str | None]:
         return str(error)[:500], None
     param = error.get("param")
     message = error.get("message") or error.get("detail") or "The engine refused the request."
-    return str(message), param if isinstance(param, str) else None
+    return str(message), param.removeprefix("body.") if isinstance(param, str) else None

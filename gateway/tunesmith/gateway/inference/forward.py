@@ -139,7 +139,6 @@ class _Stream(Response):
 
 def _encode(body: dict[str, Any]) -> bytes:
     try:
-        # ASCII only: half a surrogate pair goes on as it came, for the engine to judge.
-        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+        return json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     except ValueError as error:  # 1e999 is valid JSON, and no number
         raise InvalidRequest("The body has a number that is too large.") from error
