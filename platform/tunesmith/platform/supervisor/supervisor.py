@@ -232,6 +232,7 @@ class Supervisor:
 
     async def _stop(self, warden: Warden) -> None:
         began = time.monotonic()
+        log.info("stopping")
         try:
             for late, seconds in ((False, TERM_EARLY), (True, TERM_ALL)):
                 group = [
@@ -252,6 +253,7 @@ class Supervisor:
             self._processes.clear()
             self._roots.clear()
             self.home.record_file.unlink(missing_ok=True)
+            log.info("stopped", seconds=round(time.monotonic() - began, 1))
             for name in self.parts:
                 self._set(name, PartState.STOPPED)
 
