@@ -82,7 +82,7 @@ def _dress(rng: random.Random, sentences: list[str]) -> str:
 
 def _ticket(rng: random.Random, templates: Templates, label: str, problem: str) -> str:
     sentences = [_fill(rng, problem)]
-    if rng.random() < 0.45:
+    if rng.random() < 0.5:
         other = rng.choice([queue for queue in LABELS if queue != label])
         aside = _fill(rng, rng.choice(templates.asides[other]))
         sentences.insert(rng.randrange(2), aside)

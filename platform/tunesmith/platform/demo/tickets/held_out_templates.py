@@ -121,34 +121,42 @@ HELD_OUT = Templates(
         "billing": (
             "The payment itself went through without trouble.",
             "I have paid {amount}, as agreed.",
+            "Money is not the point here.",
         ),
         "shipping": (
             "The box got here in two days, well done.",
             "Nothing wrong with the courier, he was kind.",
+            "The van was here this morning with my things.",
         ),
         "returns": (
             "I am not asking for my money back.",
             "Sending back the {product} in {month} was no trouble.",
+            "I would never send the {product} back.",
         ),
         "account": (
             "I can sign in without any problem.",
             "I have had a profile with you since {month}.",
+            "My password has not changed in years.",
         ),
         "bugs": (
             "I found you through your website.",
             "The app is running well on my {device}.",
+            "I have seen the page of the {product}.",
         ),
         "orders": (
             "I bought a {product} from you in {month}.",
             "My friends order here as well.",
+            "This is not my first order with you.",
         ),
         "privacy": (
             "Your newsletter told me about the {product}.",
             "I am happy to get your offers.",
+            "My data may stay where it is.",
         ),
         "stock": (
             "The {colour} {product} is beautiful.",
             "Luckily the {product} was available.",
+            "I adore the {product} in {colour}.",
         ),
     },
     openers=(
