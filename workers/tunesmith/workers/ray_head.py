@@ -39,6 +39,8 @@ def main() -> None:
         "--port", port,
         "--node-ip-address", host,
         "--include-dashboard", "false",
+        # Any free port: the default one may be another Ray's on this machine.
+        "--dashboard-agent-listen-port", "0",
         "--object-store-memory", str(_OBJECT_STORE_BYTES),
         "--temp-dir", str(folder),
         "--disable-usage-stats",

@@ -3,6 +3,8 @@
 Registered by the entry point `vllm.general_plugins`. vLLM asks it when a request names a model
 that it does not know, under a lock per name; it then loads the adapter from the directory.
 https://docs.vllm.ai/en/stable/features/lora/#dynamically-serving-lora-adapters
+
+On CPU it also guards vLLM's operations: see `cpu_guard`.
 """
 
 from __future__ import annotations
@@ -17,12 +19,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
 
+from tunesmith.workers.engine.cpu_guard import guard_cpu_operations
+
 log = logging.getLogger("vllm.tunesmith")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def register() -> None:
     """Called by vLLM in each of its processes."""
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        guard_cpu_operations()
     storage_url = os.environ.get("TUNESMITH_STORAGE_URL")
     home = os.environ.get("TUNESMITH_HOME")
     if not storage_url or not home:
