@@ -52,7 +52,12 @@ def configure_logs(settings: Settings, *, process: str, stream: TextIO | None = 
     ]
     render: list[Processor]
     if console:
-        render = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # Rich tracebacks take seconds each and print local variables, keys among them.
+        render = [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     else:
         render = [
             add_process,
