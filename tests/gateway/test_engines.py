@@ -133,9 +133,8 @@ def test_a_base_that_no_engine_serves_is_a_503_without_waiting(
             config={},
         )
     assert ask(tenant, "other").status_code == 503
-    ready = httpx.get(f"{gateway.url}/readyz?part=engines")
-    assert ready.status_code == 503
-    assert "No engine serves other" in ready.json()["parts"]["engines"]["reason"]
+    # A base of an earlier installation must not keep the others' gateway from being ready.
+    assert httpx.get(f"{gateway.url}/readyz?part=engines").status_code == 200
 
 
 def test_without_engines_it_says_so(make_gateway: MakeGateway) -> None:

@@ -117,19 +117,25 @@ class EnginePool:
 
     async def warm(self, engine: Engine, digest: str) -> bool:
         """Have `engine` pull an adapter; whether it did."""
-        body = {"model": digest, "prompt": "Hello", "max_tokens": 1}
+        pulled = await self._ask_one_token(engine, digest)
+        if pulled:
+            engine.served(digest, self._keep_warm)
+        return pulled
+
+    async def _ask_one_token(self, engine: Engine, model: str) -> bool:
+        """Whether `engine` answers for a model, by its own name for it."""
+        body = {"model": model, "prompt": "Hello", "max_tokens": 1}
         try:
             async with self.session.post(
                 f"{engine.url}/v1/completions", json=body, timeout=_WARM
             ) as response:
                 text = await response.text()
                 if response.status == HTTPStatus.OK:
-                    engine.served(digest, self._keep_warm)
                     return True
                 why = f"{response.status} {text[:200]}"
         except (TimeoutError, aiohttp.ClientError) as error:
             why = repr(error)
-        log.warning("adapter not warmed", engine=engine.url, adapter=digest, why=why)
+        log.warning("not warmed", engine=engine.url, model=model, why=why)
         return False
 
     async def unload(self, digest: str) -> None:
@@ -191,10 +197,14 @@ class EnginePool:
         self._signal()
         # Beside the traffic, not before it: the engine locks an adapter's name while it loads.
         lost = [digest for base, digest in self._recent if base in served.bases]
-        if lost:
-            self._spawn(self._warm_all(engine, lost), f"warm {engine.url}")
+        self._spawn(self._warm_all(engine, sorted(served.bases), lost), f"warm {engine.url}")
 
-    async def _warm_all(self, engine: Engine, digests: Sequence[str]) -> None:
+    async def _warm_all(self, engine: Engine, bases: Sequence[str], digests: Sequence[str]) -> None:
+        # An engine's very first answer takes seconds more than the next: nobody waits for it.
+        for base in bases:
+            await self._ask_one_token(engine, base)
+        if not digests:
+            return
         warmed = [await self.warm(engine, digest) for digest in reversed(digests)]
         log.info("adapters warmed", engine=engine.url, warmed=sum(warmed), of=len(warmed))
 

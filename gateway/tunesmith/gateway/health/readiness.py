@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tunesmith.gateway.resources import Resources
-from tunesmith.platform import bases, heartbeats
+from tunesmith.platform import heartbeats
 from tunesmith.platform.domain.errors import TunesmithError
 
 from .schemas import Part
@@ -29,22 +29,21 @@ def check_storage(parts: Resources) -> Part:
 
 
 def check_engines(parts: Resources) -> Part:
-    """Every base that is known has an engine that is up."""
-    if not parts.engines.engines:
+    """Every base that an engine has served since this process started has one that is up.
+
+    A base that is registered and that no engine was ever seen to serve, one of an earlier
+    installation say, does not count: it must not keep the others' gateway from being ready.
+    """
+    engines = parts.engines.engines
+    if not engines:
         return Part(ready=False, reason="No engine is configured (TUNESMITH_ENGINES).")
-    down = [engine for engine in parts.engines.engines if not engine.is_up]
-    try:
-        with parts.database.reading() as session:
-            names = [base.name for base in bases.list_bases(session)]
-    except TunesmithError as error:
-        return Part(ready=False, reason=error.message)
-    if not names:
-        return Part(ready=False, reason="No base is registered yet.")
-    unserved = [name for name in names if not parts.engines.serving(name)]
-    if not unserved:
+    seen = set[str]().union(*(engine.bases for engine in engines))
+    unserved = sorted(base for base in seen if not parts.engines.serving(base))
+    if seen and not unserved:
         return Part(ready=True)
-    reasons = "; ".join(f"{engine.url}: {engine.reason}" for engine in down)
-    return Part(ready=False, reason=f"No engine serves {', '.join(unserved)}. {reasons}".strip())
+    reasons = "; ".join(f"{engine.url}: {engine.reason}" for engine in engines if not engine.is_up)
+    what = f"No engine serves {', '.join(unserved)}." if seen else "No engine is up yet."
+    return Part(ready=False, reason=f"{what} {reasons}".strip())
 
 
 def check_dispatcher(parts: Resources) -> Part:
