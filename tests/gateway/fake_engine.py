@@ -90,8 +90,9 @@ class FakeEngine:
 
     async def _generate(self, request: Request, kind: str) -> Response:
         body = await request.json()
-        if body != {"model": self.base, "prompt": "Hello", "max_tokens": 1}:  # the pool warms it
-            self.requests.append(body)
+        if body == {"model": self.base, "prompt": "Hello", "max_tokens": 1}:
+            return JSONResponse({"choices": []})  # the pool warms it: no user's request
+        self.requests.append(body)
         if self.fail_with is not None:
             return JSONResponse(self.fail_with[1], status_code=self.fail_with[0])
         model = body["model"]
