@@ -1,7 +1,10 @@
-"""`python -m tunesmith.workers.ray_head`: a local Ray head on loopback, in the foreground.
+"""`python -m tunesmith.workers.ray_head`: a local Ray head, in the foreground.
 
-It listens at TUNESMITH_RAY_ADDRESS (HOST:PORT). Ray's sockets lie in a short folder under the
-system's temporary one: a UNIX socket's path has at most 107 characters.
+It listens at TUNESMITH_RAY_ADDRESS (HOST:PORT). Some of Ray's ports are open to the network
+whatever its address: whoever starts it should set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.
+
+Ray's sockets lie in a short folder under the system's temporary one: a UNIX socket's path has at
+most 107 characters.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -39,13 +43,20 @@ def main() -> None:
         "--port", port,
         "--node-ip-address", host,
         "--include-dashboard", "false",
-        # Any free port: the default one may be another Ray's on this machine.
+        # Free ports: the default ones may be another Ray's on this machine.
         "--dashboard-agent-listen-port", "0",
+        "--ray-client-server-port", str(_free_port()),
         "--object-store-memory", str(_OBJECT_STORE_BYTES),
         "--temp-dir", str(folder),
         "--disable-usage-stats",
     ]  # fmt: skip
     os.execv(sys.executable, command)  # noqa: S606
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -70,13 +71,21 @@ def parts(settings: Settings) -> list[Part]:
         return (sys.executable, "-m", name)
 
     chosen = [Part(BASE, module("tunesmith.workers.bases"), environment, once=True)]
+    ray_environment = environment
     if own_ray:
+        # Ray listens on all addresses whatever it is told, and runs the code that it is sent: only
+        # whoever has this run's token is listened to.
+        # https://docs.ray.io/en/latest/ray-security/token-auth.html
+        ray_environment = environment | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        }
         host, _, port = str(settings.ray_address).rpartition(":")
         chosen.append(
             Part(
                 RAY,
                 module("tunesmith.workers.ray_head"),
-                environment,
+                ray_environment,
                 ready=accepts(host, int(port)),
                 stops_late=True,
             )
@@ -98,7 +107,7 @@ def parts(settings: Settings) -> list[Part]:
         Part(
             DISPATCHER,
             module("tunesmith.workers.dispatcher"),
-            environment,
+            ray_environment,
             needs=(BASE, RAY) if own_ray else (BASE,),
         )
     )
