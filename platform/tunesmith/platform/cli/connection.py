@@ -1,7 +1,9 @@
 """Where a command finds the platform, and with which key it speaks.
 
-URL: `--url`, TUNESMITH_URL, OPENAI_BASE_URL, the platform that runs on this machine's home, and
-http://127.0.0.1:8000. Keys: flags, variables, and for the administrator the home's credentials.
+URL: `--url`, TUNESMITH_URL, OPENAI_BASE_URL, the platform that runs on the home, and
+http://127.0.0.1:8000. Home: `--home`, TUNESMITH_HOME, ~/.tunesmith if a platform runs on it, the
+only platform that this user runs. Keys: flags, variables, and for the administrator the home's
+credentials.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import httpx
 import typer
 
 from tunesmith.platform.supervisor.home import Home, read_json
+from tunesmith.platform.supervisor.running import running_homes
 
 from .errors import CommandFailed, one_sentence
 
@@ -54,7 +57,7 @@ HomeFolder = Annotated[
     Path | None,
     typer.Option(
         "--home",
-        help="Home of the platform that runs here; else TUNESMITH_HOME or ~/.tunesmith.",
+        help="Home of the platform that runs here; else TUNESMITH_HOME, or the only one.",
         rich_help_panel=_PANEL,
         show_default=False,
     ),
@@ -63,9 +66,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def home_of(folder: Path | None) -> Home:
-    """The home that is meant."""
-    path = folder or Path(os.environ.get("TUNESMITH_HOME") or "~/.tunesmith")
-    return Home(path.expanduser().absolute())
+    """The home that is meant; without a word, the only platform that this user runs."""
+    named = folder or os.environ.get("TUNESMITH_HOME")
+    home = Home(Path(named or "~/.tunesmith").expanduser().absolute())
+    if named is None and not home.platform_file.exists():
+        running = running_homes()
+        if len(running) == 1:
+            return running[0]
+    return home
 
 
 def find_url(url: str | None, home: Home) -> str:

@@ -26,6 +26,7 @@ from .home import Home, read_json, write_json
 from .launch import last_line
 from .part import Part, PartState, PartStatus, accepts, answers
 from .ports import LOOPBACK, check_port, free_port
+from .running import announce, withdraw
 from .supervisor import OnChange, Supervisor, kill_leftovers
 
 log = structlog.get_logger(__name__)
@@ -171,6 +172,7 @@ class LocalPlatform:
                 yield
             finally:
                 self.home.platform_file.unlink(missing_ok=True)
+                withdraw()
 
     def _prepare_database(self) -> None:
         # Not needed by a command that only reads where the platform is.
@@ -284,5 +286,6 @@ class LocalPlatform:
     def _changed(self, name: str, status: PartStatus) -> None:
         if name == GATEWAY and status.state == PartState.READY:
             self._tell_where()
+            announce(self.home)
         if self.on_change is not None:
             self.on_change(name, status)
