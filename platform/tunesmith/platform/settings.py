@@ -63,8 +63,12 @@ class Settings(BaseSettings):
         default=[], description="Base URLs of vLLM engines, comma-separated."
     )
     admin_key: SecretStr | None = Field(default=None, description="Key of the administrator.")
-    log_format: Literal["auto", "json", "console"] = "auto"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="Format of the logs; auto: console on a terminal, else JSON."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged."
+    )
 
     max_file_bytes: int = Field(default=512 * MEGABYTE, gt=0, description="Largest upload.")
     lease_seconds: float = Field(
@@ -87,6 +91,11 @@ class Settings(BaseSettings):
     trainer_threads: int = Field(
         default=0, ge=0, description="CPU threads of a trainer; 0: the machine's physical cores."
     )
+    prewarm: bool | None = Field(
+        default=None,
+        description="Load the base for training before the first job asks for it; where not given,"
+        " yes with a Ray that is started here.",
+    )
     cohort_idle_seconds: float = Field(
         default=300.0, ge=0, description="Time after which an idle cohort gives its device back."
     )
@@ -96,6 +105,12 @@ class Settings(BaseSettings):
     engine_max_lora_rank: int = Field(default=64, ge=1, description="Highest rank served.")
     engine_max_model_len: int | None = Field(
         default=None, ge=16, description="Context of the engine; the base's where not given."
+    )
+    engine_gpu_memory: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of a GPU's memory for the engine; a trainer may need the rest.",
     )
     engine_args: Annotated[list[str], NoDecode] = Field(
         default=[], description="Further arguments of vLLM's server, quoted as in a shell."

@@ -52,6 +52,8 @@ def with_ports(settings: Settings) -> tuple[Settings, bool, bool]:
     changes: dict[str, object] = {}
     if own_ray:
         changes["ray_address"] = f"{LOOPBACK}:{free_port()}"
+        if settings.prewarm is None:
+            changes["prewarm"] = True
     if own_engine:
         port = settings.engine_port or free_port()
         changes |= {"engine_port": port, "engines": [f"http://{LOOPBACK}:{port}"]}

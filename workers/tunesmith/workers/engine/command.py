@@ -46,7 +46,9 @@ def engine_command(settings: Settings, base: BaseModel, *, on_gpu: bool) -> list
         "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
     ]  # fmt: skip
-    if not on_gpu:
+    if on_gpu:
+        command += ["--gpu-memory-utilization", str(settings.engine_gpu_memory)]
+    else:
         command += ["--dtype", "float32", "--enforce-eager"]
     return command + settings.engine_args
 

@@ -49,6 +49,12 @@ class CohortActor:
         self._worker.stop()
 
 
+@ray.remote(max_retries=0, num_cpus=0)  # type: ignore[untyped-decorator]
+def warm_up() -> None:
+    """Load what `prepare_job` needs; Ray keeps the process for the next task."""
+    import tunesmith.workers.training.preparation  # noqa: F401
+
+
 @ray.remote(max_retries=2, num_cpus=0)  # type: ignore[untyped-decorator]
 def prepare_job(work: Any) -> Any:
     """See `preparation.prepare`."""

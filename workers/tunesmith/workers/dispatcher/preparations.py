@@ -1,0 +1,139 @@
+"""Jobs whose files are being read, each by a Ray task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import structlog
+from ray.exceptions import RayError
+from sqlalchemy.orm import Session
+
+from tunesmith.platform.domain.job import JobStatus
+from tunesmith.platform.jobs import progress, queue
+from tunesmith.platform.jobs.queue import Lease
+from tunesmith.platform.settings import Settings
+from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
+from tunesmith.workers.dispatcher.reports import Reports
+from tunesmith.workers.training.cohort_actor import prepare_job, warm_up
+from tunesmith.workers.training.work import Preparation, PreparationWork, Refusal
+
+log = structlog.get_logger()
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class _Preparing:
+    lease: Lease
+    ref: Any
+
+
+class Preparations:
+    """From `validating_files` to `queued`."""
+
+    def __init__(self, settings: Settings, reports: Reports, owner: str) -> None:
+        self._settings = settings
+        self._reports = reports
+        self._owner = owner
+        self._jobs: dict[str, _Preparing] = {}
+        self._warming: Any = None  # Ray drops a task that nobody refers to
+
+    @property
+    def leases(self) -> list[Lease]:
+        """Of the jobs in hand."""
+        return [job.lease for job in self._jobs.values()]
+
+    def forget(self, job_id: str) -> None:
+        """A job is not ours any more."""
+        preparing = self._jobs.pop(job_id, None)
+        if preparing is not None:
+            ray.cancel(preparing.ref)
+
+    def warm_up(self) -> None:
+        """Have a process of Ray's load the libraries that the first job will need."""
+        self._warming = warm_up.remote()
+
+    def start(self) -> None:
+        """Claim what waits, as long as there is room."""
+        while len(self._jobs) < _AT_ONCE:
+            with self._reports.database.transaction() as session:
+                lease = queue.claim(
+                    session,
+                    self._owner,
+                    self._settings.lease_seconds,
+                    status=JobStatus.VALIDATING_FILES,
+                    max_attempts=self._settings.max_attempts,
+                )
+                if lease is None:
+                    return
+                work = self._work(session, lease)
+                if isinstance(work, Refusal):
+                    progress.fail(session, lease, work.code, work.message, work.param)
+                    continue
+            self._jobs[lease.job_id] = _Preparing(lease, prepare_job.remote(work))
+
+    def finish(self) -> None:
+        """Write down what the tasks that have ended found out."""
+        for job_id, preparing in list(self._jobs.items()):
+            done, _ = ray.wait([preparing.ref], timeout=0)
+            if not done:
+                continue
+            del self._jobs[job_id]
+            lease = preparing.lease
+            try:
+                result: Preparation | Refusal = ray.get(preparing.ref)
+            except RayError as error:
+                # The process died, or storage did not answer: it is claimed again.
+                log.warning("preparation failed", job_id=job_id, why=str(error))
+                self._give_back(lease)
+                self._reports.stopping.wait(0.5)
+                continue
+            self._reports.write(job_id, lambda s, t=lease, r=result: _write(s, t, r))  # type: ignore[misc]
+
+    def stop(self) -> None:
+        """Give all leases back."""
+        for preparing in self._jobs.values():
+            self._give_back(preparing.lease)
+        self._jobs.clear()
+
+    def _give_back(self, lease: Lease) -> None:
+        self._reports.write(lease.job_id, lambda session: queue.release(session, lease))
+
+    def _work(self, session: Session, lease: Lease) -> PreparationWork | Refusal:
+        job = queue.leased_job(session, lease)
+        base = unchanged_base(session, job)
+        if isinstance(base, Refusal):
+            return base
+        keys = examples_keys(session, job)
+        if isinstance(keys, Refusal):
+            return keys
+        return PreparationWork(
+            job_id=job.id,
+            base_directory=base.source,
+            context_length=base.context_length,
+            storage_url=self._settings.storage_url,
+            training_key=keys[0],
+            validation_key=keys[1],
+            hyperparameters=job.hyperparameters,
+            max_rank=base.max_rank,
+            parent_digest=job.parent_digest,
+        )
+
+
+def _write(session: Session, lease: Lease, result: Preparation | Refusal) -> None:
+    if isinstance(result, Refusal):
+        progress.fail(session, lease, result.code, result.message, result.param)
+        return
+    progress.prepared(
+        session,
+        lease,
+        progress.Prepared(
+            hyperparameters=result.hyperparameters,
+            recipe=result.recipe,
+            total_steps=result.total_steps,
+            notes=result.notes,
+            warnings=result.warnings,
+        ),
+    )

@@ -1,0 +1,288 @@
+"""Jobs that train in cohorts, from their claim to their model."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tunesmith.platform import adapters
+from tunesmith.platform.database.models import Tenant
+from tunesmith.platform.domain.errors import LeaseLost, TunesmithError
+from tunesmith.platform.domain.job import JobStatus
+from tunesmith.platform.domain.names import tuned_model_name
+from tunesmith.platform.jobs import progress, queue
+from tunesmith.platform.jobs.progress import StepMetrics, StoredAdapter
+from tunesmith.platform.jobs.queue import Lease
+from tunesmith.platform.settings import Settings
+from tunesmith.workers.dispatcher.cohort_pool import CohortPool
+from tunesmith.workers.dispatcher.cohorts import CohortLost, RunningCohort
+from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
+from tunesmith.workers.dispatcher.publishing import Publisher
+from tunesmith.workers.dispatcher.reports import Reports
+from tunesmith.workers.training.work import (
+    EpochStored,
+    Failed,
+    Finished,
+    Joined,
+    Refusal,
+    StateStored,
+    Stepped,
+    TrainingWork,
+    Update,
+)
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Training:
+    lease: Lease
+    cohort: RunningCohort
+    publishing: Future[None] | None = None
+    leaving: bool = False
+
+
+class Trainings:
+    """From `queued` to an end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reports: Reports,
+        cohorts: CohortPool,
+        publisher: Publisher,
+        owner: str,
+    ) -> None:
+        self._settings = settings
+        self._reports = reports
+        self._cohorts = cohorts
+        self._publisher = publisher
+        self._owner = owner
+        self._jobs: dict[str, _Training] = {}
+
+    @property
+    def leases(self) -> list[Lease]:
+        """Of the jobs in hand."""
+        return [job.lease for job in self._jobs.values()]
+
+    def forget(self, job_id: str) -> None:
+        """A job was cancelled, or is another dispatcher's: let it go."""
+        training = self._jobs.pop(job_id, None)
+        if training is not None:
+            log.info("job let go", job_id=job_id)
+            training.cohort.drop(job_id)
+            self._reports.clear_states(job_id)
+
+    def pause(self, job_id: str) -> None:
+        """A job was paused: have its state stored, and let it go with that."""
+        training = self._jobs.get(job_id)
+        if training is None or training.leaving:
+            return
+        training.leaving = True
+        if training.publishing is None:  # else it ends when the publisher finds it paused
+            training.cohort.leave(job_id)
+
+    def start(self, *, queued: bool) -> None:
+        """Claim queued jobs, if there are any, for the cohorts that have a free slot."""
+        for cohort in self._cohorts.ready():
+            while (
+                queued
+                and len(cohort.jobs) < self._settings.slots_per_cohort
+                and self._start_one(cohort)
+            ):
+                pass
+
+    def _start_one(self, cohort: RunningCohort) -> bool:
+        with self._reports.database.transaction() as session:
+            lease = queue.claim(
+                session,
+                self._owner,
+                self._settings.lease_seconds,
+                status=JobStatus.QUEUED,
+                bases=[cohort.base_name],
+            )
+            if lease is None:
+                return False
+            work = self._work(session, lease, cohort)
+            if isinstance(work, Refusal):
+                progress.fail(session, lease, work.code, work.message, work.param)
+                return True
+            again = f" from step {queue.leased_job(session, lease).resume_step}"
+            queue.begin(
+                session, lease, f"Fine-tuning job started{again if work.resume_key else ''}"
+            )
+        self._jobs[lease.job_id] = _Training(lease, cohort)
+        cohort.join(work)
+        return True
+
+    @staticmethod
+    def _work(session: Session, lease: Lease, cohort: RunningCohort) -> TrainingWork | Refusal:
+        job = queue.leased_job(session, lease)
+        base = unchanged_base(session, job)
+        if isinstance(base, Refusal):
+            return base
+        if base.digest != cohort.settings.base_digest:
+            return Refusal("base_changed", f"The base {base.name} changed while the job waited.")
+        keys = examples_keys(session, job)
+        if isinstance(keys, Refusal):
+            return keys
+        return TrainingWork(
+            job_id=job.id,
+            training_key=keys[0],
+            validation_key=keys[1],
+            recipe=dict(job.recipe or {}),
+            seed=job.seed,
+            parent_digest=job.parent_digest,
+            resume_key=job.resume_key,
+            state_prefix=f"jobs/{job.id}/states/{lease.token}",
+        )
+
+    def take_updates(self) -> None:
+        """Write down what the cohorts report; requeue the jobs of one that is lost."""
+        for cohort in self._cohorts:
+            if not cohort.ready:
+                continue
+            try:
+                updates = cohort.updates()
+            except CohortLost as error:
+                log.warning("cohort lost", base=cohort.base_name, why=str(error))
+                self._cohorts.end(cohort)
+                for training in list(self._jobs.values()):
+                    if training.cohort is cohort and training.publishing is None:
+                        self._requeue(training, "The trainer's process was lost")
+                continue
+            self._apply(cohort, updates)
+
+    def _apply(self, cohort: RunningCohort, updates: list[Update]) -> None:
+        steps: dict[str, list[Stepped]] = {}
+        for update in updates:
+            if isinstance(update, Stepped):
+                steps.setdefault(update.job_id, []).append(update)
+                continue
+            # What follows a step is written after it.
+            self._write_steps(update.job_id, steps.pop(update.job_id, []))
+            training = self._jobs.get(update.job_id)
+            if training is not None and training.cohort is cohort:
+                self._apply_one(training, update)
+        for job_id, pending in steps.items():
+            self._write_steps(job_id, pending)
+
+    def _write_steps(self, job_id: str, steps: list[Stepped]) -> None:
+        """Write a job's steps in one transaction."""
+        training = self._jobs.get(job_id)
+        if not steps or training is None:
+            return
+        finish = time.time() + steps[-1].remaining_seconds
+        metrics = [StepMetrics(**step.metrics) for step in steps]
+        if not self._reports.write(
+            job_id,
+            lambda s: progress.record_metrics(s, training.lease, metrics, estimated_finish=finish),
+        ):
+            self.forget(job_id)
+
+    def _apply_one(self, training: _Training, update: Update) -> None:
+        match update:
+            case Joined():
+                log.info("job joined", job_id=update.job_id, step=update.step)
+            case StateStored():
+                self._state_stored(training, update)
+            case EpochStored():
+                self._epoch_stored(training, update)
+            case Finished():
+                training.cohort.gone(update.job_id)
+                training.publishing = self._reports.beside(
+                    self._publisher.publish, training.lease, update
+                )
+            case Failed():
+                self._failed(training, update)
+
+    def _state_stored(self, training: _Training, update: StateStored) -> None:
+        replaced: list[str | None] = []
+
+        def write(session: Session) -> None:
+            replaced.append(progress.record_state(session, training.lease, update.key, update.step))
+            if update.left:
+                queue.release(session, training.lease)
+
+        if not self._reports.write(update.job_id, write):
+            self.forget(update.job_id)
+            return
+        for key in replaced:
+            if key is not None:
+                self._reports.later(self._reports.storage.delete, key)
+        if update.left:
+            training.cohort.gone(update.job_id)
+            del self._jobs[update.job_id]
+
+    def _epoch_stored(self, training: _Training, update: EpochStored) -> None:
+        orphans: list[str] = []
+        adapter = StoredAdapter(update.adapter.digest, update.adapter.rank, update.adapter.bytes)
+
+        def write(session: Session) -> None:
+            job = queue.leased_job(session, training.lease)
+            if not adapters.hold_stored(session, self._reports.storage, adapter.digest):
+                return  # deleted with an equal model meanwhile; the next epoch has its own
+            tenant = session.scalars(select(Tenant).where(Tenant.id == job.tenant_id)).one()
+            orphans.extend(
+                progress.record_checkpoint(
+                    session,
+                    training.lease,
+                    adapter,
+                    model_name=tuned_model_name(job.base_name, tenant.slug, job.suffix, job.id),
+                    step=update.step,
+                    metrics=update.metrics,
+                )
+            )
+
+        if not self._reports.write(update.job_id, write):
+            self.forget(update.job_id)
+        if orphans:
+            reports = self._reports
+            reports.later(adapters.delete_unreferred, reports.database, reports.storage, orphans)
+
+    def _failed(self, training: _Training, update: Failed) -> None:
+        training.cohort.gone(update.job_id)
+        del self._jobs[update.job_id]
+        self._reports.write(
+            update.job_id,
+            lambda s: progress.fail(s, training.lease, update.code, update.message),
+        )
+        self._reports.clear_states(update.job_id)
+
+    def finish(self) -> None:
+        """Let go of the jobs whose publishing has ended."""
+        for job_id, training in list(self._jobs.items()):
+            if training.publishing is None or not training.publishing.done():
+                continue
+            try:
+                training.publishing.result()
+            except LeaseLost as error:  # cancelled, paused or taken over while it was proved
+                log.info("not published", job_id=job_id, why=error.message)
+            except TunesmithError as error:
+                log.warning("publishing is tried again", job_id=job_id, why=error.message)
+                self._requeue(training, f"Publishing was interrupted ({error.message})")
+                continue
+            del self._jobs[job_id]
+            self._reports.write(job_id, lambda s, t=training: queue.release(s, t.lease))  # type: ignore[misc]
+            self._reports.clear_states(job_id)
+
+    def stop(self) -> None:
+        """Store what trains, so that the next dispatcher goes on from this very step."""
+        for cohort in self._cohorts:
+            self._apply(cohort, cohort.stop())
+        for training in list(self._jobs.values()):
+            self._requeue(training, "The dispatcher was stopped", counts=False)
+
+    def _requeue(self, training: _Training, reason: str, *, counts: bool = True) -> None:
+        job_id = training.lease.job_id
+        attempts = self._settings.max_attempts if counts else None
+        del self._jobs[job_id]
+        self._reports.write(
+            job_id,
+            lambda s: queue.requeue(s, training.lease, reason, max_attempts=attempts),
+        )
