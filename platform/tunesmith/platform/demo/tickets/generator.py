@@ -75,14 +75,14 @@ def _dress(rng: random.Random, sentences: list[str]) -> str:
         text = text.lower().rstrip(".!")
     elif mood < 0.18:
         text = text.rstrip(".!?") + "!!"
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         text = _mistype(rng, text)
     return text
 
 
 def _ticket(rng: random.Random, templates: Templates, label: str, problem: str) -> str:
     sentences = [_fill(rng, problem)]
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         other = rng.choice([queue for queue in LABELS if queue != label])
         aside = _fill(rng, rng.choice(templates.asides[other]))
         sentences.insert(rng.randrange(2), aside)

@@ -155,7 +155,7 @@ HELD_OUT = Templates(
         ),
         "stock": (
             "The {colour} {product} is beautiful.",
-            "Luckily the {product} was available.",
+            "It was good news that you had the {product}.",
             "I adore the {product} in {colour}.",
         ),
     },
