@@ -38,14 +38,14 @@ def test_committed_files_are_what_the_generator_writes() -> None:
 def test_sizes_and_balance() -> None:
     train, held_out = _read(train_path()), _read(held_out_path())
     assert len(LABELS) >= 6
-    assert Counter(row["completion"] for row in train) == dict.fromkeys(LABELS, 60)
+    assert Counter(row["completion"] for row in train) == dict.fromkeys(LABELS, 120)
     assert Counter(row["completion"] for row in held_out) == dict.fromkeys(LABELS, 20)
     assert {row["system"] for row in train + held_out} == {SYSTEM_PROMPT}
 
 
 def test_no_ticket_occurs_twice_or_in_both_parts() -> None:
     prompts = [row["prompt"] for path in (train_path(), held_out_path()) for row in _read(path)]
-    assert len(set(prompts)) == len(prompts) == 640
+    assert len(set(prompts)) == len(prompts) == 1120
 
 
 def test_no_sentence_template_is_shared_between_the_parts() -> None:

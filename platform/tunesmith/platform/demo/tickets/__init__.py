@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 
 
 def train_path() -> Path:
-    """The CSV file that the demo uploads and tunes on: 480 tickets."""
+    """The CSV file that the demo uploads and tunes on: 960 tickets."""
     return _HERE / "train.csv"
 
 

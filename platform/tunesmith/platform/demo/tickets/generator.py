@@ -82,7 +82,7 @@ def _dress(rng: random.Random, sentences: list[str]) -> str:
 
 def _ticket(rng: random.Random, templates: Templates, label: str, problem: str) -> str:
     sentences = [_fill(rng, problem)]
-    if rng.random() < 0.4:
+    if rng.random() < 0.2:
         other = rng.choice([queue for queue in LABELS if queue != label])
         aside = _fill(rng, rng.choice(templates.asides[other]))
         sentences.insert(rng.randrange(2), aside)
@@ -122,8 +122,8 @@ def to_csv(rows: list[tuple[str, str]]) -> bytes:
 
 
 def training_rows() -> list[tuple[str, str]]:
-    """The demo's 480 training tickets."""
-    return tickets(TRAINING, per_label=60, seed=11)
+    """The demo's 960 training tickets."""
+    return tickets(TRAINING, per_label=120, seed=11)
 
 
 def held_out_rows() -> list[tuple[str, str]]:
