@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tunesmith.workers.pocket import counter, errands, manners
 from tunesmith.workers.pocket.documents import Document
 
-_SHARES = ((counter.WRITERS, 0.52), (errands.WRITERS, 0.38), (manners.WRITERS, 0.10))
+_SHARES = ((counter.WRITERS, 0.55), (errands.WRITERS, 0.35), (manners.WRITERS, 0.10))
 
 
 def documents(seed: int) -> Iterator[Document]:

@@ -246,7 +246,7 @@ def diary(rng: random.Random) -> Document:
 
 
 WRITERS: tuple[tuple[Callable[[random.Random], Document], int], ...] = (
-    (repeat, 10),
+    (repeat, 8),
     (place_of_word, 5),
     (first_letter, 1),
     (count, 1),
