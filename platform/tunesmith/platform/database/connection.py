@@ -7,6 +7,7 @@ synchronous code serves the gateway (in its thread pool), the dispatcher and the
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from tunesmith.platform.domain.errors import InvalidRequest, Unavailable
 
 _CONNECT_SECONDS = 5
 _LOCK_SECONDS = 30.0
+
+_SQLITE_PATIENCE_SECONDS = 30.0
 
 
 class Database:
@@ -129,7 +132,8 @@ def _create_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        _use_write_ahead_log(connection)
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -138,3 +142,20 @@ def _create_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch a new database to WAL; processes that open it at the same moment wait their turn.
+
+    SQLite does not wait by itself here: where another process is switching, it answers "locked" at
+    once, whatever the busy timeout (https://sqlite.org/wal.html#sometimes_queries_return_sqlite_busy).
+    """
+    deadline = time.monotonic() + _SQLITE_PATIENCE_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
