@@ -17,6 +17,7 @@ from tunesmith.platform import bases, files
 from tunesmith.platform.database import Database
 from tunesmith.platform.domain.ids import random_text
 from tunesmith.platform.domain.names import tuned_model_name
+from tunesmith.platform.domain.training import Prepared, StoredAdapter
 from tunesmith.platform.jobs import moves, progress, queue
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
@@ -123,7 +124,7 @@ class Gateway:
             progress.prepared(
                 session,
                 lease,
-                progress.Prepared(
+                Prepared(
                     {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.5},
                     {"rank": 16},
                     total_steps=9,
@@ -146,7 +147,7 @@ class Gateway:
         digest = self.adapter()
         with self.database.transaction() as session:
             for step in checkpoints:
-                stored = progress.StoredAdapter(self.adapter(), rank=16, bytes=10)
+                stored = StoredAdapter(self.adapter(), rank=16, bytes=10)
                 progress.record_checkpoint(
                     session, lease, stored, model_name=name, step=step, metrics={"step": step}
                 )
@@ -164,7 +165,7 @@ class Gateway:
             progress.complete(
                 session,
                 lease,
-                progress.StoredAdapter(digest, rank=16, bytes=10),
+                StoredAdapter(digest, rank=16, bytes=10),
                 model_name=name,
                 trained_tokens=1234,
                 result_file=result.id,

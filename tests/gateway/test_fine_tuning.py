@@ -10,6 +10,7 @@ import openai
 import pytest
 from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, examples
 
+from tunesmith.platform.domain.training import StepMetrics
 from tunesmith.platform.jobs import progress
 
 
@@ -85,7 +86,7 @@ def test_metrics_are_events(gateway: Gateway, tenant: Tenant) -> None:
     lease = gateway.begin(job.id)
     with gateway.database.transaction() as session:
         progress.record_metrics(
-            session, lease, [progress.StepMetrics(1, 9, 0.5, 0.25)], estimated_finish=2e9
+            session, lease, [StepMetrics(1, 9, 0.5, 0.25)], estimated_finish=2e9
         )
     (event,) = [
         event

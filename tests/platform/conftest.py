@@ -19,6 +19,7 @@ from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.database.models import Base, Job
 from tunesmith.platform.domain.ids import random_text
 from tunesmith.platform.domain.job import JobStatus
+from tunesmith.platform.domain.training import Prepared, StoredAdapter
 from tunesmith.platform.jobs import control, progress, queue
 from tunesmith.platform.jobs.creation import JobRequest, create_job
 
@@ -146,7 +147,7 @@ class World:
         progress.complete(
             session,
             lease,
-            progress.StoredAdapter(digest or uuid4().hex * 2, rank=16, bytes=10_000),
+            StoredAdapter(digest or uuid4().hex * 2, rank=16, bytes=10_000),
             model_name=name,
             trained_tokens=1234,
             result_file=job.training_file,
@@ -165,7 +166,7 @@ class World:
             return models.get_model(session, tenant_id, name).adapter_digest
 
 
-PREPARED = progress.Prepared(
+PREPARED = Prepared(
     hyperparameters={"n_epochs": 3, "batch_size": 8, "learning_rate_multiplier": 1.0},
     recipe={"rank": 16},
     total_steps=30,

@@ -102,7 +102,9 @@ class Settings(BaseSettings):
     engine_port: int = Field(default=0, ge=0, le=65535, description="Engine's port; 0: any free.")
     engine_max_loras: int = Field(default=4, ge=1, description="Distinct adapters in one batch.")
     engine_max_cpu_loras: int = Field(default=64, ge=1, description="Adapters in host memory.")
-    engine_max_lora_rank: int = Field(default=64, ge=1, description="Highest rank served.")
+    engine_max_lora_rank: int = Field(
+        default=64, ge=1, le=512, description="Highest rank served; vLLM has none above 512."
+    )
     engine_max_model_len: int | None = Field(
         default=None, ge=16, description="Context of the engine; the base's where not given."
     )

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from tunesmith.platform.database.models import Adapter, Checkpoint, Job, JobEvent, Model
 from tunesmith.platform.domain.errors import InvalidRequest, LeaseLost
 from tunesmith.platform.domain.job import CLAIMABLE, FINAL, TRANSITIONS, JobStatus
+from tunesmith.platform.domain.training import Prepared, StepMetrics, StoredAdapter
 from tunesmith.platform.jobs import control, progress, queue
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 S = JobStatus
 MAX_ATTEMPTS = 3
 LEASE_SECONDS = 3600.0
-PREPARED = progress.Prepared(hyperparameters={}, recipe={}, total_steps=30)
+PREPARED = Prepared(hyperparameters={}, recipe={}, total_steps=30)
 
 MOVES: dict[str, JobStatus] = {
     "Files validated": S.QUEUED,
@@ -313,12 +314,12 @@ class JobLife(RuleBasedStateMachine):
         call: Callable[[Session], Any] = {
             "state": lambda s: progress.record_state(s, lease, f"states/{step}", step),
             "metrics": lambda s: progress.record_metrics(
-                s, lease, [progress.StepMetrics(step, 30, 1.0, 0.5)], estimated_finish=2e9
+                s, lease, [StepMetrics(step, 30, 1.0, 0.5)], estimated_finish=2e9
             ),
             "checkpoint": lambda s: progress.record_checkpoint(
                 s,
                 lease,
-                progress.StoredAdapter(f"{lease.job_id}-{step}", 16, 100),
+                StoredAdapter(f"{lease.job_id}-{step}", 16, 100),
                 model_name=f"ft:{lease.job_id}",
                 step=step,
                 metrics={"train_loss": 1.0},

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from tunesmith.platform import models
 from tunesmith.platform.database.models import Job
 from tunesmith.platform.domain.job import JobStatus
+from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
 from tunesmith.platform.jobs import control, progress, queue, reading
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ NAN = float("nan")
 
 @given(loss=st.floats(), accuracy=st.floats(), valid=st.none() | st.floats())
 def test_only_finite_figures_are_kept(loss: float, accuracy: float, valid: float | None) -> None:
-    data = progress.StepMetrics(1, 2, loss, accuracy, valid_loss=valid).data()
+    data = StepMetrics(1, 2, loss, accuracy, valid_loss=valid).data()
     assert all(value == value and abs(value) != float("inf") for value in data.values())
     given_figures = {
         "train_loss": loss,
@@ -36,9 +37,9 @@ def test_a_step_that_is_trained_again_replaces_its_figures(world: World) -> None
     tenant = world.tenant()
     lease = world.running_job(tenant)
     steps = [
-        progress.StepMetrics(1, 3, 2.0, 0.1),
-        progress.StepMetrics(2, 3, NAN, 0.2, valid_loss=1.5, valid_mean_token_accuracy=0.4),
-        progress.StepMetrics(1, 3, 1.0, 0.3),
+        StepMetrics(1, 3, 2.0, 0.1),
+        StepMetrics(2, 3, NAN, 0.2, valid_loss=1.5, valid_mean_token_accuracy=0.4),
+        StepMetrics(1, 3, 1.0, 0.3),
     ]
     with world.database.transaction() as session:
         progress.record_metrics(session, lease, steps, estimated_finish=2e9)
@@ -68,7 +69,7 @@ def test_old_checkpoints_go_and_their_adapters_only_when_nobody_needs_them(world
                 progress.record_checkpoint(
                     session,
                     lease,
-                    progress.StoredAdapter(digest * 64, 16, 100),
+                    StoredAdapter(digest * 64, 16, 100),
                     model_name="ft:m",
                     step=step,
                     metrics={},

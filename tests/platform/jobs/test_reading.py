@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tunesmith.platform.domain.errors import NotFound
+from tunesmith.platform.domain.training import StoredAdapter
 from tunesmith.platform.jobs import control, progress, reading
 from tunesmith.platform.jobs.creation import create_job
 
@@ -78,7 +79,7 @@ def test_events_and_checkpoints_are_paged_newest_first(world: World) -> None:
             progress.record_checkpoint(
                 session,
                 lease,
-                progress.StoredAdapter(f"{step}" * 64, 16, 100),
+                StoredAdapter(f"{step}" * 64, 16, 100),
                 model_name="ft:m",
                 step=step,
                 metrics={"train_loss": float("nan"), "valid_loss": 1.0},

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tunesmith.platform import bases, models
 from tunesmith.platform.domain.errors import InvalidRequest, NotFound
+from tunesmith.platform.domain.training import StoredAdapter
 from tunesmith.platform.jobs import control, progress, reading
 from tunesmith.platform.jobs.creation import create_job
 
@@ -76,7 +77,7 @@ def test_a_checkpoints_model_takes_its_checkpoint_with_it(world: World) -> None:
         progress.record_checkpoint(
             session,
             lease,
-            progress.StoredAdapter("a" * 64, 16, 100),
+            StoredAdapter("a" * 64, 16, 100),
             model_name="ft:m",
             step=3,
             metrics={},

@@ -43,10 +43,10 @@ def test_a_job_trains_to_a_stored_adapter(
     worker.join(work())
     updates = gather(worker, ended("ftjob-a"))
     assert updates[0] == Joined("ftjob-a", 0, 18)
-    steps = [u.metrics["step"] for u in updates if isinstance(u, Stepped)]
+    steps = [u.metrics.step for u in updates if isinstance(u, Stepped)]
     assert steps == list(range(1, 19))
     epochs = [u for u in updates if isinstance(u, EpochStored)]
-    assert [epoch.step for epoch in epochs] == [6, 12, 18]
+    assert [epoch.metrics.step for epoch in epochs] == [6, 12, 18]
     states = [u.step for u in updates if isinstance(u, StateStored)]
     assert states == [4, 6, 10, 12, 16, 18]
     result = finished(updates)
@@ -173,7 +173,7 @@ def test_a_job_continues_from_an_earlier_adapter(start: Start, work: Work) -> No
     assert finished(updates, "ftjob-b").adapter.digest != parent.adapter.digest
     worker.join(work("ftjob-c"))
     scratch = next(u for u in gather(worker, ended("ftjob-c")) if isinstance(u, Stepped))
-    assert first.metrics["train_loss"] < scratch.metrics["train_loss"]
+    assert first.metrics.train_loss < scratch.metrics.train_loss
 
 
 def test_stopping_stores_what_trains(start: Start, work: Work) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from tunesmith.platform.domain.training import Prepared
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.training.cohort_worker import CohortWorker
 from tunesmith.workers.training.preparation import prepare
 from tunesmith.workers.training.work import (
     Finished,
-    Preparation,
     PreparationWork,
     Refusal,
     TrainingWork,
@@ -21,13 +21,13 @@ from tunesmith.workers.training.work import (
 
 from .conftest import ended, gather, pairs
 
-Prepare = Callable[..., Preparation | Refusal]
+Prepare = Callable[..., Prepared | Refusal]
 AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
 
 
 @pytest.fixture
 def prepared(base_directory: Path, tmp_path: Path) -> Prepare:
-    def run(training_key: str, **fields: Any) -> Preparation | Refusal:
+    def run(training_key: str, **fields: Any) -> Prepared | Refusal:
         values: dict[str, Any] = {
             "job_id": "ftjob-a",
             "base_directory": str(base_directory),
@@ -46,7 +46,7 @@ def prepared(base_directory: Path, tmp_path: Path) -> Prepare:
 
 def test_auto_becomes_numbers(prepared: Prepare, put_examples: Callable[..., str]) -> None:
     result = prepared(put_examples(pairs(100)))
-    assert isinstance(result, Preparation)
+    assert isinstance(result, Prepared)
     assert set(result.hyperparameters) == set(AUTO)
     epochs, batch = result.hyperparameters["n_epochs"], result.hyperparameters["batch_size"]
     assert result.total_steps == epochs * -(-100 // batch)
@@ -61,8 +61,8 @@ def test_given_values_are_kept(prepared: Prepare, put_examples: Callable[..., st
     auto = prepared(
         "examples/a.jsonl", hyperparameters=given | {"learning_rate_multiplier": "auto"}
     )
-    assert isinstance(one, Preparation)
-    assert isinstance(auto, Preparation)
+    assert isinstance(one, Prepared)
+    assert isinstance(auto, Prepared)
     assert one.hyperparameters == given
     assert one.total_steps == 8
     assert one.recipe["learning_rate"] == pytest.approx(auto.recipe["learning_rate"] / 2)
@@ -73,7 +73,7 @@ def test_an_example_that_is_cut_is_said_with_its_line(
 ) -> None:
     long = ("short", "an answer that goes on and on " * 20)
     result = prepared(put_examples([*pairs(11), long]))
-    assert isinstance(result, Preparation)
+    assert isinstance(result, Prepared)
     assert result.warnings == (
         "1 training example(s) are longer than the context and were cut at its end: line 12.",
     )
@@ -134,7 +134,7 @@ def test_an_earlier_adapter_decides_rank_and_alpha(
     worker.join(work())
     (parent,) = [u for u in gather(worker, ended("ftjob-a")) if isinstance(u, Finished)]
     result = prepared(put_examples(pairs()), parent_digest=parent.adapter.digest)
-    assert isinstance(result, Preparation)
+    assert isinstance(result, Prepared)
     assert (result.recipe["rank"], result.recipe["alpha"]) == (4, 8.0)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import select
@@ -18,7 +16,9 @@ from tunesmith.platform.database.models import Checkpoint, Job, JobEvent
 from tunesmith.platform.domain import ids
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.domain.job import EventLevel, EventType, JobStatus
-from tunesmith.platform.domain.names import checkpoint_model_name
+from tunesmith.platform.domain.names import checkpoint_model_name, tuned_model_name
+from tunesmith.platform.domain.training import Prepared, StepMetrics, StoredAdapter, finite
+from tunesmith.platform.tenants import get_tenant
 
 from .moves import add_event, move
 from .queue import Lease, leased_job
@@ -31,55 +31,6 @@ RESULT_COLUMNS = (
     "valid_loss",
     "valid_mean_token_accuracy",
 )
-
-
-@dataclass(frozen=True)
-class StepMetrics:
-    """The figures of one optimizer step. Accuracies are shares, losses nats per token."""
-
-    step: int
-    total_steps: int
-    train_loss: float
-    train_mean_token_accuracy: float
-    valid_loss: float | None = None
-    valid_mean_token_accuracy: float | None = None
-    full_valid_loss: float | None = None
-    full_valid_mean_token_accuracy: float | None = None
-    learning_rate: float | None = None
-    grad_norm: float | None = None
-    tokens_per_second: float | None = None
-
-    def message(self) -> str:
-        """The sentence that OpenAI's events carry."""
-        text = f"Step {self.step}/{self.total_steps}: training loss={self.train_loss:.2f}"
-        if self.valid_loss is not None:
-            text += f", validation loss={self.valid_loss:.2f}"
-        if self.full_valid_loss is not None:
-            text += f", full validation loss={self.full_valid_loss:.2f}"
-        return text
-
-    def data(self) -> dict[str, Any]:
-        """The figures that are there, and finite: JSON has no other numbers."""
-        return _finite(vars(self))
-
-
-def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in figures.items()
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
-    }
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What reading the files found out: `auto` resolved, and notes for the tenant."""
-
-    hyperparameters: dict[str, Any]
-    recipe: dict[str, Any]
-    total_steps: int
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def prepared(session: Session, lease: Lease, result: Prepared) -> None:
@@ -153,13 +104,10 @@ def record_state(session: Session, lease: Lease, key: str, step: int) -> str | N
     return before if before != key else None
 
 
-@dataclass(frozen=True)
-class StoredAdapter:
-    """An adapter that lies in storage."""
-
-    digest: str
-    rank: int
-    bytes: int
+def tuned_name(session: Session, job: Job) -> str:
+    """The name of the model that this job makes."""
+    org = get_tenant(session, job.tenant_id).slug
+    return tuned_model_name(job.base_name, org, job.suffix, job.id)
 
 
 def record_checkpoint(
@@ -194,7 +142,7 @@ def record_checkpoint(
             step_number=step,
             model_name=name,
             adapter_digest=adapter.digest,
-            metrics=_finite(metrics),
+            metrics=finite(metrics),
             created_at=time.time(),
         )
     )
@@ -253,6 +201,12 @@ def fail(session: Session, lease: Lease, code: str, message: str, param: str | N
     job.error = {"code": code, "message": message, "param": param}
     move(session, job, JobStatus.FAILED, message, level=EventLevel.ERROR)
     return job
+
+
+def checkpoint_metrics(metrics: StepMetrics) -> dict[str, Any]:
+    """The figures that OpenAI's checkpoints carry."""
+    extra = {"total_steps", "learning_rate", "grad_norm", "tokens_per_second"}
+    return {name: value for name, value in metrics.data().items() if name not in extra}
 
 
 def result_csv(session: Session, job_id: str) -> bytes:

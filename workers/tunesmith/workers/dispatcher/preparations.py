@@ -11,13 +11,14 @@ from ray.exceptions import RayError
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.domain.job import JobStatus
+from tunesmith.platform.domain.training import Prepared
 from tunesmith.platform.jobs import progress, queue
 from tunesmith.platform.jobs.queue import Lease
 from tunesmith.platform.settings import Settings
 from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
 from tunesmith.workers.dispatcher.reports import Reports
 from tunesmith.workers.training.cohort_actor import prepare_job, warm_up
-from tunesmith.workers.training.work import Preparation, PreparationWork, Refusal
+from tunesmith.workers.training.work import PreparationWork, Refusal
 
 log = structlog.get_logger()
 
@@ -83,7 +84,7 @@ class Preparations:
             del self._jobs[job_id]
             lease = preparing.lease
             try:
-                result: Preparation | Refusal = ray.get(preparing.ref)
+                result: Prepared | Refusal = ray.get(preparing.ref)
             except RayError as error:
                 # The process died, or storage did not answer: it is claimed again.
                 log.warning("preparation failed", job_id=job_id, why=str(error))
@@ -122,18 +123,8 @@ class Preparations:
         )
 
 
-def _write(session: Session, lease: Lease, result: Preparation | Refusal) -> None:
+def _write(session: Session, lease: Lease, result: Prepared | Refusal) -> None:
     if isinstance(result, Refusal):
         progress.fail(session, lease, result.code, result.message, result.param)
         return
-    progress.prepared(
-        session,
-        lease,
-        progress.Prepared(
-            hyperparameters=result.hyperparameters,
-            recipe=result.recipe,
-            total_steps=result.total_steps,
-            notes=result.notes,
-            warnings=result.warnings,
-        ),
-    )
+    progress.prepared(session, lease, result)

@@ -10,12 +10,9 @@ import structlog
 
 from tunesmith.platform import adapters, files
 from tunesmith.platform.database import Database
-from tunesmith.platform.database.models import Tenant
 from tunesmith.platform.domain.errors import LeaseLost, TunesmithError
 from tunesmith.platform.domain.job import EventLevel, JobStatus
-from tunesmith.platform.domain.names import tuned_model_name
 from tunesmith.platform.jobs import progress, queue
-from tunesmith.platform.jobs.progress import StoredAdapter
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.dispatcher.proof import (
     EngineUnreachable,
@@ -69,9 +66,8 @@ class Publisher:
         """
         with self._database.transaction() as session:
             job = queue.leased_job(session, lease)
-            base_name, tenant_id, suffix = job.base_name, job.tenant_id, job.suffix
-            tenant = session.query(Tenant).filter_by(id=tenant_id).one()
-            name = tuned_model_name(base_name, tenant.slug, suffix, job.id)
+            base_name, tenant_id = job.base_name, job.tenant_id
+            name = progress.tuned_name(session, job)
             table = progress.result_csv(session, job.id)
         try:
             note, level = self._prove_everywhere(
@@ -84,9 +80,7 @@ class Publisher:
         if self._stopping():
             return
         stored = self._store_table(tenant_id, table)
-        adapter = StoredAdapter(
-            finished.adapter.digest, finished.adapter.rank, finished.adapter.bytes
-        )
+        adapter = finished.adapter
         with self._database.transaction() as session:
             job = queue.leased_job(session, lease)
             if job.status != JobStatus.RUNNING:

@@ -7,16 +7,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tunesmith.platform import adapters
-from tunesmith.platform.database.models import Tenant
 from tunesmith.platform.domain.errors import LeaseLost, TunesmithError
 from tunesmith.platform.domain.job import JobStatus
-from tunesmith.platform.domain.names import tuned_model_name
 from tunesmith.platform.jobs import progress, queue
-from tunesmith.platform.jobs.progress import StepMetrics, StoredAdapter
 from tunesmith.platform.jobs.queue import Lease
 from tunesmith.platform.settings import Settings
 from tunesmith.workers.dispatcher.cohort_pool import CohortPool
@@ -178,7 +174,7 @@ class Trainings:
         if not steps or training is None:
             return
         finish = time.time() + steps[-1].remaining_seconds
-        metrics = [StepMetrics(**step.metrics) for step in steps]
+        metrics = [step.metrics for step in steps]
         if not self._reports.write(
             job_id,
             lambda s: progress.record_metrics(s, training.lease, metrics, estimated_finish=finish),
@@ -221,21 +217,19 @@ class Trainings:
 
     def _epoch_stored(self, training: _Training, update: EpochStored) -> None:
         orphans: list[str] = []
-        adapter = StoredAdapter(update.adapter.digest, update.adapter.rank, update.adapter.bytes)
 
         def write(session: Session) -> None:
             job = queue.leased_job(session, training.lease)
-            if not adapters.hold_stored(session, self._reports.storage, adapter.digest):
+            if not adapters.hold_stored(session, self._reports.storage, update.adapter.digest):
                 return  # deleted with an equal model meanwhile; the next epoch has its own
-            tenant = session.scalars(select(Tenant).where(Tenant.id == job.tenant_id)).one()
             orphans.extend(
                 progress.record_checkpoint(
                     session,
                     training.lease,
-                    adapter,
-                    model_name=tuned_model_name(job.base_name, tenant.slug, job.suffix, job.id),
-                    step=update.step,
-                    metrics=update.metrics,
+                    update.adapter,
+                    model_name=progress.tuned_name(session, job),
+                    step=update.metrics.step,
+                    metrics=progress.checkpoint_metrics(update.metrics),
                 )
             )
 

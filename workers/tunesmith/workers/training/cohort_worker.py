@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.platform.domain.errors import TunesmithError
+from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
 from tunesmith.platform.examples import DamagedExamples
 from tunesmith.platform.storage import ObjectNotFound, Storage, StorageFull
 from tunesmith.platform.storage.adapters import put_adapter
@@ -39,7 +40,6 @@ from tunesmith.workers.training.work import (
     Probe,
     StateStored,
     Stepped,
-    StoredResult,
     TrainingWork,
     Update,
 )
@@ -200,7 +200,7 @@ class CohortWorker:
             # finish without training anything again.
             self._store_epoch(report)
             self._store_state(member, report.step)
-            self._finish(member, report)
+            self._finish(member, report.trained_tokens)
             return
         if report.epoch_ended:
             self._store_epoch(report)
@@ -220,9 +220,7 @@ class CohortWorker:
         rank = self._members[job_id].work.recipe["rank"]
 
         def store() -> None:
-            self._emit(
-                EpochStored(job_id, report.step, self._put(files, rank), _checkpoint(report))
-            )
+            self._emit(EpochStored(job_id, self._put(files, rank), _metrics(report)))
 
         self._store(job_id, store)
 
@@ -237,15 +235,15 @@ class CohortWorker:
 
         self._store(job_id, store)
 
-    def _finish(self, member: _Member, report: StepReport) -> None:
-        job_id, files = member.work.job_id, self._cohort.adapter(member.work.job_id)
-        self._remove(job_id)
+    def _finish(self, member: _Member, trained_tokens: int) -> None:
+        work, files = member.work, self._cohort.adapter(member.work.job_id)
+        self._remove(work.job_id)
 
         def store() -> None:
-            result = self._put(files, member.work.recipe["rank"])
-            self._emit(Finished(job_id, result, report.trained_tokens, member.probes))
+            result = self._put(files, work.recipe["rank"])
+            self._emit(Finished(work.job_id, result, trained_tokens, member.probes))
 
-        self._store(job_id, store)
+        self._store(work.job_id, store)
 
     def _leave(self, job_id: str) -> None:
         member = self._members.get(job_id)
@@ -278,15 +276,7 @@ class CohortWorker:
         self._members[work.job_id] = member
         self._emit(Joined(work.job_id, progress.step, progress.total_steps))
         if progress.finished:
-            files = self._cohort.adapter(work.job_id)
-            self._remove(work.job_id)
-            trained = progress.trained_tokens
-
-            def store() -> None:
-                result = self._put(files, work.recipe["rank"])
-                self._emit(Finished(work.job_id, result, trained, probes))
-
-            self._store(work.job_id, store)
+            self._finish(member, progress.trained_tokens)
 
     # The reading and the storing threads
 
@@ -307,9 +297,9 @@ class CohortWorker:
         read = _Read(work, examples, validation, state, parent, probes)
         self._commands.put(self._guarded(work.job_id, lambda: self._enter(read)))
 
-    def _put(self, files: AdapterFiles, rank: int) -> StoredResult:
+    def _put(self, files: AdapterFiles, rank: int) -> StoredAdapter:
         digest = put_adapter(self._storage, files.files)
-        return StoredResult(digest, rank, sum(len(content) for content in files.files.values()))
+        return StoredAdapter(digest, rank, sum(len(content) for content in files.files.values()))
 
     def _store(self, job_id: str, action: Callable[[], None]) -> Future[None]:
         return self._storing.submit(self._guarded(job_id, action))
@@ -360,29 +350,24 @@ def _probe(renderer: Renderer, example: dict[str, Any]) -> Probe:
     return Probe(prompt, example["tools"], renderer.prompt_ids(prompt, example["tools"]))
 
 
-def _metrics(report: StepReport) -> dict[str, Any]:
-    metrics: dict[str, Any] = {
-        "step": report.step,
-        "total_steps": report.total_steps,
-        "train_loss": report.loss,
-        "train_mean_token_accuracy": report.mean_token_accuracy,
-        "learning_rate": report.learning_rate,
-        "grad_norm": report.grad_norm,
-        "tokens_per_second": report.tokens / report.seconds if report.seconds else None,
-    }
-    if report.validation is not None:
-        metrics |= {
-            "valid_loss": report.validation.loss,
-            "valid_mean_token_accuracy": report.validation.mean_token_accuracy,
-            "full_valid_loss": report.validation.loss,
-            "full_valid_mean_token_accuracy": report.validation.mean_token_accuracy,
-        }
-    return metrics
-
-
-def _checkpoint(report: StepReport) -> dict[str, Any]:
-    names = ("learning_rate", "grad_norm", "tokens_per_second", "total_steps")
-    return {k: v for k, v in _metrics(report).items() if k not in names}
+def _metrics(report: StepReport) -> StepMetrics:
+    validation = report.validation
+    loss = None if validation is None else validation.loss
+    accuracy = None if validation is None else validation.mean_token_accuracy
+    return StepMetrics(
+        step=report.step,
+        total_steps=report.total_steps,
+        train_loss=report.loss,
+        train_mean_token_accuracy=report.mean_token_accuracy,
+        # Every validation is over the whole set.
+        valid_loss=loss,
+        valid_mean_token_accuracy=accuracy,
+        full_valid_loss=loss,
+        full_valid_mean_token_accuracy=accuracy,
+        learning_rate=report.learning_rate,
+        grad_norm=report.grad_norm,
+        tokens_per_second=report.tokens / report.seconds if report.seconds else None,
+    )
 
 
 def _remaining(member: _Member, report: StepReport) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunesmith.platform.domain.hyperparameters import AUTO
+from tunesmith.platform.domain.training import Prepared
 from tunesmith.platform.examples import DamagedExamples
 from tunesmith.platform.storage import ObjectNotFound, Storage
 from tunesmith.workers.trainer.adapter import AdapterConfig
@@ -15,12 +16,12 @@ from tunesmith.workers.trainer.render import Renderer
 from tunesmith.workers.trainer.validation import validate_adapter
 from tunesmith.workers.training.examples import Examples, ExamplesUnusable, load_examples
 from tunesmith.workers.training.parent import read_parent
-from tunesmith.workers.training.work import Preparation, PreparationWork, Refusal
+from tunesmith.workers.training.work import PreparationWork, Refusal
 
 _NAMED_LINES = 10
 
 
-def prepare(work: PreparationWork) -> Preparation | Refusal:
+def prepare(work: PreparationWork) -> Prepared | Refusal:
     """Render the files with the base's tokenizer and resolve the recipe.
 
     A refusal is for the tenant; storage that does not answer is an exception, to be tried again.
@@ -37,7 +38,7 @@ class _Refused(Exception):
         self.refusal = Refusal(code, message, param)
 
 
-def _prepare(work: PreparationWork) -> Preparation:
+def _prepare(work: PreparationWork) -> Prepared:
     storage = Storage(work.storage_url)
     try:
         renderer = Renderer.from_directory(work.base_directory, context_length=work.context_length)
@@ -62,7 +63,7 @@ def _prepare(work: PreparationWork) -> Preparation:
         )
     except HyperparameterInvalid as error:
         raise _Refused("invalid_hyperparameter", str(error), error.name) from error
-    return Preparation(
+    return Prepared(
         hyperparameters={
             "n_epochs": recipe.n_epochs,
             "batch_size": recipe.batch_size,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
+
 
 @dataclass(frozen=True)
 class CohortSettings:
@@ -51,17 +53,6 @@ class PreparationWork:
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What reading the files found out. `recipe` is what the job's training is made of."""
-
-    hyperparameters: dict[str, Any]
-    recipe: dict[str, Any]
-    total_steps: int
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Refusal:
     """The job cannot be trained; its tenant reads why."""
 
@@ -75,7 +66,7 @@ class TrainingWork:
     """A job for a cohort.
 
     Attributes:
-        recipe: from its `Preparation`.
+        recipe: from its `Prepared`.
         resume_key: storage key of the state to go on from.
         state_prefix: under which new states are stored: no other holder of the job writes there.
     """
@@ -100,15 +91,6 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class StoredResult:
-    """An adapter that lies in storage under its digest."""
-
-    digest: str
-    rank: int
-    bytes: int
-
-
-@dataclass(frozen=True)
 class Joined:
     """The job takes part in the cohort."""
 
@@ -119,10 +101,10 @@ class Joined:
 
 @dataclass(frozen=True)
 class Stepped:
-    """An optimizer step is done. `metrics` are the fields of `progress.StepMetrics`."""
+    """An optimizer step is done."""
 
     job_id: str
-    metrics: dict[str, Any]
+    metrics: StepMetrics
     remaining_seconds: float
 
 
@@ -141,9 +123,8 @@ class EpochStored:
     """An epoch's adapter lies in storage."""
 
     job_id: str
-    step: int
-    adapter: StoredResult
-    metrics: dict[str, Any]
+    adapter: StoredAdapter
+    metrics: StepMetrics
 
 
 @dataclass(frozen=True)
@@ -151,7 +132,7 @@ class Finished:
     """The job is trained, its adapter lies in storage, and it has left the cohort."""
 
     job_id: str
-    adapter: StoredResult
+    adapter: StoredAdapter
     trained_tokens: int
     probes: list[Probe] = field(default_factory=list)
 
