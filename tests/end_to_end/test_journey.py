@@ -75,7 +75,7 @@ def test_the_result_file_has_every_step(
     (file_id,) = tuned_job.result_files
     assert acme.files.retrieve(file_id).purpose == "fine-tune-results"
     table = list(csv.DictReader(io.StringIO(acme.files.content(file_id).text)))
-    assert list(table[0]) == [
+    assert list(table[0])[:5] == [
         "step",
         "train_loss",
         "train_accuracy",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.fine_tuning.jobs.fine_tuning_job_checkpoint import (
+    Metrics as FineTuningJobCheckpointMetrics,
+)
 from sqlalchemy import select
 
 from tunesmith.platform import models
@@ -39,8 +43,11 @@ def test_a_step_that_is_trained_again_replaces_its_figures(world: World) -> None
     steps = [
         StepMetrics(1, 3, 2.0, 0.1),
         StepMetrics(2, 3, NAN, 0.2, valid_loss=1.5, valid_mean_token_accuracy=0.4),
-        StepMetrics(1, 3, 1.0, 0.3),
-    ]
+        StepMetrics(
+            1, 3, 1.0, 0.3, learning_rate=2e-4, grad_norm=0.5, tokens_per_second=900.0,
+            padding_share=0.125, tokens=450,
+        ),
+    ]  # fmt: skip
     with world.database.transaction() as session:
         progress.record_metrics(session, lease, steps, estimated_finish=2e9)
     with world.database.reading() as session:
@@ -51,12 +58,23 @@ def test_a_step_that_is_trained_again_replaces_its_figures(world: World) -> None
             "Step 1/3: training loss=1.00",
         ]
         assert progress.result_csv(session, lease.job_id).decode() == (
-            "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n"
-            "1,1.0,0.3,,\n"
-            "2,,0.2,1.5,0.4\n"
+            "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy,"
+            "learning_rate,grad_norm,tokens_per_second,padding_share\n"
+            "1,1.0,0.3,,,0.0002,0.5,900.0,0.125\n"
+            "2,,0.2,1.5,0.4,,,,\n"
         )
         job = reading.get_job(session, tenant, lease.job_id)
         assert (job.step, job.total_steps, job.estimated_finish) == (1, 3, 2e9)
+
+
+def test_events_carry_openais_figures_first_and_checkpoints_only_those() -> None:
+    figures = {field.name: 1 for field in fields(StepMetrics)}
+    metrics = StepMetrics(**figures)  # type: ignore[arg-type]
+    openai = list(FineTuningJobCheckpointMetrics.model_fields)
+    # Events have `total_steps` besides.
+    assert set(list(metrics.data())[: len(openai) + 1]) == {*openai, "total_steps"}
+    assert {"padding_share", "reward_margin", "reward_accuracy", "tokens"} <= metrics.data().keys()
+    assert sorted(progress.checkpoint_metrics(metrics)) == sorted(openai)
 
 
 def test_old_checkpoints_go_and_their_adapters_only_when_nobody_needs_them(world: World) -> None:

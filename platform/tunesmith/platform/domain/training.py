@@ -10,7 +10,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """The figures of one optimizer step. Accuracies are shares, losses nats per token."""
+    """The figures of one optimizer step. Accuracies are shares, losses nats per token.
+
+    OpenAI's come first, under its names.
+
+    Attributes:
+        tokens: tokens trained in this step.
+        padding_share: share of the computed positions that held no token of the job.
+        reward_margin: DPO: the mean reward of preferred less that of rejected answers.
+        reward_accuracy: DPO: the share of pairs in which the preferred answer had more reward.
+    """
 
     step: int
     total_steps: int
@@ -22,7 +31,11 @@ class StepMetrics:
     full_valid_mean_token_accuracy: float | None = None
     learning_rate: float | None = None
     grad_norm: float | None = None
+    tokens: int | None = None
     tokens_per_second: float | None = None
+    padding_share: float | None = None
+    reward_margin: float | None = None
+    reward_accuracy: float | None = None
 
     def message(self) -> str:
         """The sentence that OpenAI's events carry."""

@@ -24,12 +24,28 @@ from .moves import add_event, move
 from .queue import Lease, leased_job
 
 KEPT_CHECKPOINTS = 3
-RESULT_COLUMNS = (
-    "step",
-    "train_loss",
-    "train_accuracy",
-    "valid_loss",
-    "valid_mean_token_accuracy",
+# Column of the result file, and the figure in it: OpenAI's five, in its order, then ours.
+RESULT_COLUMNS = {
+    "step": "step",
+    "train_loss": "train_loss",
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "tokens_per_second": "tokens_per_second",
+    "padding_share": "padding_share",
+}
+CHECKPOINT_FIGURES = frozenset(
+    {
+        "step",
+        "train_loss",
+        "train_mean_token_accuracy",
+        "valid_loss",
+        "valid_mean_token_accuracy",
+        "full_valid_loss",
+        "full_valid_mean_token_accuracy",
+    }
 )
 
 
@@ -205,12 +221,11 @@ def fail(session: Session, lease: Lease, code: str, message: str, param: str | N
 
 def checkpoint_metrics(metrics: StepMetrics) -> dict[str, Any]:
     """The figures that OpenAI's checkpoints carry."""
-    extra = {"total_steps", "learning_rate", "grad_norm", "tokens_per_second"}
-    return {name: value for name, value in metrics.data().items() if name not in extra}
+    return {name: value for name, value in metrics.data().items() if name in CHECKPOINT_FIGURES}
 
 
 def result_csv(session: Session, job_id: str) -> bytes:
-    """The metrics of every step as OpenAI's result file."""
+    """The metrics of every step as OpenAI's result file; a figure that is not there is blank."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(RESULT_COLUMNS)
@@ -221,15 +236,7 @@ def result_csv(session: Session, job_id: str) -> bytes:
     )
     for event in events:
         data = event.data or {}
-        writer.writerow(
-            [
-                data.get("step"),
-                data.get("train_loss"),
-                data.get("train_mean_token_accuracy"),
-                data.get("valid_loss", ""),
-                data.get("valid_mean_token_accuracy", ""),
-            ]
-        )
+        writer.writerow(data.get(figure, "") for figure in RESULT_COLUMNS.values())
     return text.getvalue().encode()
 
 
