@@ -99,6 +99,18 @@ class Settings(BaseSettings):
     cohort_idle_seconds: float = Field(
         default=300.0, ge=0, description="Time after which an idle cohort gives its device back."
     )
+    dispatcher_metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the dispatcher's own /metrics; where not given, none, but with"
+        " `tunesmith up` any free one.",
+    )
+    dispatcher_metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address of the dispatcher's /metrics; 0.0.0.0 in a cluster.",
+    )
     engine_port: int = Field(default=0, ge=0, le=65535, description="Engine's port; 0: any free.")
     engine_max_loras: int = Field(default=4, ge=1, description="Distinct adapters in one batch.")
     engine_max_cpu_loras: int = Field(default=64, ge=1, description="Adapters in host memory.")

@@ -69,7 +69,7 @@ def test_a_step_that_is_trained_again_replaces_its_figures(world: World) -> None
 
 def test_events_carry_openais_figures_first_and_checkpoints_only_those() -> None:
     figures = {field.name: 1 for field in fields(StepMetrics)}
-    metrics = StepMetrics(**figures)  # type: ignore[arg-type]
+    metrics = StepMetrics(**figures)
     openai = list(FineTuningJobCheckpointMetrics.model_fields)
     # Events have `total_steps` besides.
     assert set(list(metrics.data())[: len(openai) + 1]) == {*openai, "total_steps"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -220,6 +221,7 @@ def test_it_tells_where_it_is_while_it_runs(
         assert asyncio.run(platform.run(body)) is False
     assert seen[0]["url"] == f"http://127.0.0.1:{settings.port}"
     assert seen[0]["pid"] == os.getpid()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", str(seen[0]["dispatcher_metrics"]))
     assert not platform.home.platform_file.exists()
     assert find(platform.supervisor.run_id) == []
 
@@ -293,6 +295,7 @@ def test_up_says_when_it_is_ready_and_stops_on_ctrl_c(
     assert "Administrator's key, shown only now: sk-ts-" in text
     assert "ready in " in text
     assert f"http://127.0.0.1:{settings.port}/v1" in text
+    assert f"http://127.0.0.1:{settings.port}/metrics" in text
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) == 2  # the gateway and the warden
     process.send_signal(signal.SIGINT)

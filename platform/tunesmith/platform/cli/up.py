@@ -124,6 +124,7 @@ def _show_next_steps(platform: LocalPlatform) -> None:
     out = console()
     out.print(f"API        {platform.url}/v1")
     out.print(f"base       {platform.base_name}")
+    out.print(f"metrics    {platform.url}/metrics  {platform.dispatcher_metrics_url}")
     out.print(f"home       {home}  (logs: {home / 'logs'})")
     where = "" if home == Path("~/.tunesmith").expanduser() else f" --home {home}"
     out.print("\nIn another terminal:")

@@ -139,6 +139,8 @@ class LocalPlatform:
         """Set where this start made the key, or was given another one: shown once."""
         self.on_change = on_change
         """Told of every change of a part."""
+        self.dispatcher_metrics_url: str | None = None
+        """Where Prometheus finds the dispatcher's figures, while it runs."""
         self._supervisor: Supervisor | None = None
 
     @property
@@ -207,8 +209,12 @@ class LocalPlatform:
         Raises:
             PartFailed: a part that the others need has failed for good.
         """
+        settings = self.settings
+        port = settings.dispatcher_metrics_port or free_port()
+        settings = settings.model_copy(update={"dispatcher_metrics_port": port})
+        self.dispatcher_metrics_url = f"{local_url(settings.dispatcher_metrics_host, port)}/metrics"
         supervisor = Supervisor(
-            parts(self.settings), self.home, run_id=uuid.uuid4().hex, on_change=self._changed
+            parts(settings), self.home, run_id=uuid.uuid4().hex, on_change=self._changed
         )
         self._supervisor = supervisor
         stop, interrupted = asyncio.Event(), False
@@ -278,6 +284,7 @@ class LocalPlatform:
             "url": self.url,
             "pid": os.getpid(),
             "base": self.base_name,
+            "dispatcher_metrics": self.dispatcher_metrics_url,
             "started_at": int(time.time()),
         }
         try:

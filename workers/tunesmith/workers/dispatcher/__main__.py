@@ -33,6 +33,16 @@ def main() -> None:
     dispatcher = Dispatcher(
         settings, Database(settings.database_url), Storage(settings.storage_url)
     )
+    if settings.dispatcher_metrics_port is not None:
+        host, port = settings.dispatcher_metrics_host, settings.dispatcher_metrics_port
+        try:
+            dispatcher.metrics.serve(host, port)
+        except OSError as error:
+            sys.exit(
+                f"/metrics cannot be served at {host}:{port} ({error.strerror}); choose another"
+                " TUNESMITH_DISPATCHER_METRICS_HOST or TUNESMITH_DISPATCHER_METRICS_PORT."
+            )
+        log.info("metrics served", host=host, port=port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stop())
     log.info("dispatcher ready", ray=settings.ray_address)

@@ -22,6 +22,7 @@ from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.bases import default_name
 from tunesmith.workers.dispatcher.cohort_pool import CohortPool
+from tunesmith.workers.dispatcher.metrics import TrainingMetrics, of_cohorts, of_jobs
 from tunesmith.workers.dispatcher.preparations import Preparations
 from tunesmith.workers.dispatcher.publishing import Publisher
 from tunesmith.workers.dispatcher.reports import Reports
@@ -40,6 +41,9 @@ class Dispatcher:
 
     Every job in hand is held under a lease that is renewed when a third of it is over. What fails
     for one job is that job's; a database or storage that does not answer is tried again.
+
+    Attributes:
+        metrics: what Prometheus may see; whoever runs the dispatcher serves them.
     """
 
     def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
@@ -56,7 +60,12 @@ class Dispatcher:
             wait_seconds=_PUBLISH_WAIT_SECONDS,
             stopping=self._reports.stopping.is_set,
         )
-        self._trainings = Trainings(settings, self._reports, self._cohorts, publisher, owner)
+        self.metrics = TrainingMetrics()
+        self.metrics.collect_from(lambda: of_cohorts(self._cohorts, settings.slots_per_cohort))
+        self.metrics.collect_from(lambda: of_jobs(database))
+        self._trainings = Trainings(
+            settings, self._reports, self._cohorts, publisher, owner, metrics=self.metrics
+        )
         self._renewed_at = 0.0
         self._swept_at = time.monotonic()
 

@@ -18,6 +18,7 @@ from tunesmith.platform.settings import Settings
 from tunesmith.workers.dispatcher.cohort_pool import CohortPool
 from tunesmith.workers.dispatcher.cohorts import CohortLost, RunningCohort
 from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
+from tunesmith.workers.dispatcher.metrics import TrainingMetrics
 from tunesmith.workers.dispatcher.publishing import Publisher
 from tunesmith.workers.dispatcher.reports import Reports
 from tunesmith.workers.training.work import (
@@ -40,6 +41,7 @@ class _Training:
     lease: Lease
     cohort: RunningCohort
     publishing: Future[None] | None = None
+    publishing_since: float = 0.0
     leaving: bool = False
 
 
@@ -53,11 +55,14 @@ class Trainings:
         cohorts: CohortPool,
         publisher: Publisher,
         owner: str,
+        *,
+        metrics: TrainingMetrics,
     ) -> None:
         self._settings = settings
         self._reports = reports
         self._cohorts = cohorts
         self._publisher = publisher
+        self._metrics = metrics
         self._owner = owner
         self._jobs: dict[str, _Training] = {}
 
@@ -108,10 +113,13 @@ class Trainings:
             if isinstance(work, Refusal):
                 progress.fail(session, lease, work.code, work.message, work.param)
                 return True
-            again = f" from step {queue.leased_job(session, lease).resume_step}"
-            queue.begin(
-                session, lease, f"Fine-tuning job started{again if work.resume_key else ''}"
-            )
+            job = queue.leased_job(session, lease)
+            first = job.started_at is None
+            again = f" from step {job.resume_step}" if work.resume_key else ""
+            queue.begin(session, lease, f"Fine-tuning job started{again}")
+            waited = (job.started_at or 0.0) - job.created_at
+        if first:
+            self._metrics.started(cohort.base_name, waited)
         self._jobs[lease.job_id] = _Training(lease, cohort)
         cohort.join(work)
         return True
@@ -147,6 +155,7 @@ class Trainings:
                 updates = cohort.updates()
             except CohortLost as error:
                 log.warning("cohort lost", base=cohort.base_name, why=str(error))
+                self._metrics.cohort_lost(cohort.base_name)
                 self._cohorts.end(cohort)
                 for training in list(self._jobs.values()):
                     if training.cohort is cohort and training.publishing is None:
@@ -180,6 +189,9 @@ class Trainings:
             lambda s: progress.record_metrics(s, training.lease, metrics, estimated_finish=finish),
         ):
             self.forget(job_id)
+            return
+        for step in metrics:
+            self._metrics.stepped(training.cohort.base_name, step)
 
     def _apply_one(self, training: _Training, update: Update) -> None:
         match update:
@@ -191,6 +203,7 @@ class Trainings:
                 self._epoch_stored(training, update)
             case Finished():
                 training.cohort.gone(update.job_id)
+                training.publishing_since = time.monotonic()
                 training.publishing = self._reports.beside(
                     self._publisher.publish, training.lease, update
                 )
@@ -261,6 +274,10 @@ class Trainings:
                 log.warning("publishing is tried again", job_id=job_id, why=error.message)
                 self._requeue(training, f"Publishing was interrupted ({error.message})")
                 continue
+            else:
+                self._metrics.published(
+                    training.cohort.base_name, time.monotonic() - training.publishing_since
+                )
             del self._jobs[job_id]
             self._reports.write(job_id, lambda s, t=training: queue.release(s, t.lease))  # type: ignore[misc]
             self._reports.clear_states(job_id)
