@@ -182,8 +182,3 @@ def test_a_schema_nested_beyond_reason() -> None:
     assert "nested more than 64 deep" in refusal(
         {"messages": [USER, ANSWER], "functions": [{"name": "f", "parameters": schema}]}
     )
-
-
-def test_preference_data_is_named_as_such() -> None:
-    row = {"input": {"messages": [USER]}, "preferred_output": [], "non_preferred_output": []}
-    assert "preference example" in refusal(row)

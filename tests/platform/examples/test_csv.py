@@ -113,8 +113,8 @@ def test_the_csv_modules_limit_is_never_lowered() -> None:
 def test_missing_column_says_what_is_there_and_what_to_do() -> None:
     (problem,) = problems("ticket,category\na,b\n")
     assert problem.startswith(
-        "line 1: the header names no prompt/completion or input/output or question/answer;"
-        " its columns are: 'ticket', 'category'."
+        "line 1: the header names no prompt/completion or input/output or question/answer or"
+        " prompt/chosen/rejected; its columns are: 'ticket', 'category'."
     )
     assert "`tunesmith files upload FILE --column OLD=prompt --column OTHER=completion`" in problem
 

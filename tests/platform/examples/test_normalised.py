@@ -194,7 +194,15 @@ def test_canonical_line() -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [b"{", b"[1]\n", b'{"line":1}\n', b'{"line":1,"messages":[]}', b"\xff\n", b"\n"],
+    [
+        b"{",
+        b"[1]\n",
+        b'{"line":1}\n',
+        b'{"line":1,"messages":[],"preferred":[]}\n',
+        b'{"line":1,"messages":[]}',
+        b"\xff\n",
+        b"\n",
+    ],
 )
 def test_damaged_storage_is_not_the_users_fault(damage: bytes) -> None:
     good = b'{"line":1,"messages":[]}\n'

@@ -1,8 +1,8 @@
-"""Uploaded bytes to chat examples: formats recognised, every problem named with its line."""
+"""Uploaded bytes to examples: formats recognised, every problem named with its line."""
 
 from .columns import parse_column_options, renamed_columns
 from .errors import DamagedExamples, ExamplesError, Problem
-from .example import Example, FileFormat
+from .example import Example, ExamplesKind, FileFormat
 from .limits import MAXIMUM_EXAMPLE_BYTES, MINIMUM_EXAMPLES
 from .normalised import read_normalised
 from .reading import ExamplesSummary, check_examples, read_examples, write_normalised
@@ -13,6 +13,7 @@ __all__ = [
     "DamagedExamples",
     "Example",
     "ExamplesError",
+    "ExamplesKind",
     "ExamplesSummary",
     "FileFormat",
     "Problem",

@@ -1,4 +1,4 @@
-"""CSV: a header that names a pair of columns, then one example a row."""
+"""CSV: a header that names the columns of a pair or of a preference, then one example a row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from .example import Example
 from .limits import MAXIMUM_EXAMPLE_BYTES
 from .lines import Line
 from .messages import shown
-from .pairs import Pair, accepted_pairs, find_pair, pair_messages
+from .pairs import Choice, Pair, accepted_pairs, find_choice, find_pair, pair_messages
+from .preferences import read_cells
 
 DELIMITERS = (",", ";", "\t")
 """Tried in this order: spreadsheets write `;` where the comma is a decimal sign, and tabs."""
@@ -88,7 +89,7 @@ def detect_delimiter(header: str) -> str | None:
     """The delimiter with which the header's first line names an accepted pair, if any does."""
     for delimiter in DELIMITERS:
         try:
-            if find_pair(_header_cells(header, delimiter)) is not None:
+            if _find_columns(_header_cells(header, delimiter)) is not None:
                 return delimiter
         except Refusal:
             return delimiter  # a pair is there, and a column twice: said when it is read
@@ -106,8 +107,8 @@ def read_csv_rows(lines: Iterable[Line], delimiter: str) -> Iterator[Example | P
     header = next((row for row in rows if _has_text(row)), None)
     if header is None:
         raise Unreadable(Problem(None, "the file has empty cells alone. Add a header and rows."))
-    pair = _find_columns(header, rows.line)
-    names = (header[pair.prompt].strip(), header[pair.completion].strip())
+    columns = _columns(header, rows.line)
+    names = [name.strip() for name in header]
     for row in rows:
         if not _has_text(row):
             continue
@@ -119,16 +120,9 @@ def read_csv_rows(lines: Iterable[Line], delimiter: str) -> Iterator[Example | P
             )
             continue
         try:
-            messages = pair_messages(
-                _newlines(row[pair.prompt]),
-                _newlines(row[pair.completion]),
-                None if pair.system is None else _newlines(row[pair.system]),
-                names,
-            )
+            yield _read_cells(rows.line, [_newlines(cell) for cell in row], columns, names)
         except Refusal as refusal:
             yield Problem(rows.line, str(refusal))
-        else:
-            yield Example(rows.line, messages)
 
 
 def missing_columns(header: list[str]) -> str:
@@ -144,14 +138,28 @@ def missing_columns(header: list[str]) -> str:
 _SPOKEN = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
 
-def _find_columns(header: list[str], line: int) -> Pair:
+def _find_columns(header: list[str]) -> Pair | Choice | None:
+    """A preference's columns, or else a pair's: a completion beside two answers is one of them."""
+    return find_choice(header) or find_pair(header)
+
+
+def _columns(header: list[str], line: int) -> Pair | Choice:
     try:
-        pair = find_pair(header)
+        columns = _find_columns(header)
     except Refusal as refusal:
         raise Unreadable(Problem(line, str(refusal))) from refusal
-    if pair is None:
+    if columns is None:
         raise Unreadable(Problem(line, missing_columns(header)))
-    return pair
+    return columns
+
+
+def _read_cells(line: int, cells: list[str], columns: Pair | Choice, names: list[str]) -> Example:
+    if isinstance(columns, Choice):
+        return read_cells(line, cells, columns, names)
+    system = None if columns.system is None else cells[columns.system]
+    prompt, completion = cells[columns.prompt], cells[columns.completion]
+    named = (names[columns.prompt], names[columns.completion])
+    return Example(line, pair_messages(prompt, completion, system, named))
 
 
 def _header_cells(header: str, delimiter: str) -> list[str]:

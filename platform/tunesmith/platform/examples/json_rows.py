@@ -1,4 +1,4 @@
-"""JSONL: one example a line, a chat or a pair."""
+"""JSONL: one example a line, a chat, a pair or a preference."""
 
 from __future__ import annotations
 
@@ -8,22 +8,42 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from .errors import Problem, Refusal
-from .example import Example
+from .example import Example, ExamplesKind
 from .lines import Line
-from .messages import kind_of, normalise_messages, shown
+from .messages import boolean, kind_of, normalise_messages, shown
 from .pairs import accepted_pairs, find_pair, pair_messages
+from .preferences import is_preference, read_preference
 from .text import check_text
 from .tools import normalise_tools
 
+_KINDS = {ExamplesKind.CHAT: "a chat", ExamplesKind.PREFERENCES: "a preference"}
+
 
 def read_json_rows(lines: Iterable[Line]) -> Iterator[Example | Problem]:
-    """An example, or what is wrong, for each line that is not blank."""
-    for number, text in lines:
-        if not text.strip():
+    """An example, or what is wrong, for each line that is not blank.
+
+    Of the lines whose kind is not that of the first one, the first is a problem.
+    """
+    kind: ExamplesKind | None = None
+    start = 0  # line of the example that decided the kind
+    mixed = False
+    for number, line in lines:
+        if not line.strip():
             continue
+        text = line.removeprefix("\ufeff")  # amid the file it comes from `cat`
         try:
-            # A byte order mark amid the file comes from `cat`; it is no part of the row.
-            yield _read_row(number, text.removeprefix("\ufeff"))
+            row = _object(text)
+            found = _kind(row)
+            if kind is None:
+                kind, start = found, number
+            if found is None or found is kind:
+                yield _read_row(number, row, escaped="\\u" in text)
+            elif not mixed:
+                mixed = True
+                raise Refusal(
+                    f"this is {_KINDS[found]}, and the example in line {start} is {_KINDS[kind]}."
+                    " A file holds one kind: put the others into a file of their own."
+                )
         except Refusal as refusal:
             yield Problem(number, str(refusal))
 
@@ -56,30 +76,38 @@ def parse_json(text: str) -> Any:
         raise Refusal("a number has thousands of digits.") from error
 
 
-def _read_row(number: int, text: str) -> Example:
+def _object(text: str) -> dict[str, Any]:
     row = parse_json(text)
     if not isinstance(row, dict):
         raise Refusal(f"each line must be a JSON object, and this one is {kind_of(row)}.")
-    if "messages" in row:
+    return row
+
+
+def _kind(row: dict[str, Any]) -> ExamplesKind | None:
+    """What a row means to be; None where it cannot be told."""
+    if is_preference(row):
+        return ExamplesKind.PREFERENCES
+    return ExamplesKind.CHAT if "messages" in row or find_pair(list(row)) else None
+
+
+def _read_row(number: int, row: dict[str, Any], *, escaped: bool) -> Example:
+    if is_preference(row):
+        example = read_preference(number, row)
+    elif "messages" in row:
         example = Example(
             number,
             normalise_messages(row["messages"]),
             normalise_tools(row.get("tools"), row.get("functions")),
-            _boolean(row.get("parallel_tool_calls")),
+            boolean(row.get("parallel_tool_calls"), "`parallel_tool_calls`"),
         )
     else:
         example = _read_pair(number, row)
-    if "\\u" in text:  # only an escape can bring in what UTF-8 itself excludes
-        check_text(example.messages)
+    if escaped:  # only an escape can bring in what UTF-8 itself excludes
+        check_text([example.messages, example.preferred, example.rejected])
     return example
 
 
 def _read_pair(number: int, row: dict[str, Any]) -> Example:
-    if "preferred_output" in row:
-        raise Refusal(
-            "this is a preference example (`preferred_output`), and supervised training needs"
-            " `messages`. Put the preferred answer at their end."
-        )
     pair = find_pair(list(row))
     if pair is None:
         found = ", ".join(shown(name) for name in list(row)[:8]) or "none"
@@ -96,12 +124,6 @@ def _read_pair(number: int, row: dict[str, Any]) -> Example:
             (names[pair.prompt], names[pair.completion]),
         ),
     )
-
-
-def _boolean(value: object) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    raise Refusal(f"`parallel_tool_calls` must be true or false, and it is {kind_of(value)}.")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,15 +21,65 @@ def normalise_messages(messages: object) -> list[dict[str, Any]]:
     Raises:
         Refusal: they break the schema, or leave nothing to learn.
     """
-    if not isinstance(messages, list):
-        raise Refusal(f"`messages` must be a list, and it is {kind_of(messages)}.")
-    if not messages:
+    if messages == []:
         raise Refusal("`messages` is empty. An example needs at least one assistant message.")
+    normal = _normalise(messages, "messages")
+    _check_something_to_learn(normal)
+    return normal
+
+
+def normalise_input(messages: object, field: str) -> list[dict[str, Any]]:
+    """What a preference's two answers answer, in normal form and without weights.
+
+    Raises:
+        Refusal: the messages break the schema, or nothing in them is to be answered.
+    """
+    if messages == []:
+        raise Refusal(f"`{field}` is empty. Give it the messages that are answered.")
+    normal = _normalise(messages, field)
+    if normal[-1]["role"] not in {"user", "tool"}:
+        raise Refusal(
+            f"`{field}` ends with a message of the role {normal[-1]['role']}. It must end with the"
+            " user's or tool's message that both answers answer."
+        )
+    for message in normal:
+        message.pop("weight", None)
+    return normal
+
+
+def normalise_answer(messages: object, field: str, after: int) -> list[dict[str, Any]]:
+    """One of a preference's two answers, in normal form: a list of one assistant message.
+
+    Args:
+        field: its name in the row.
+        after: number of messages before it.
+
+    Raises:
+        Refusal: it is something else, or says nothing.
+    """
+    if not isinstance(messages, list) or len(messages) != 1:
+        found = f"{len(messages)} messages" if isinstance(messages, list) else kind_of(messages)
+        raise Refusal(f"`{field}` must be a list of one assistant message, and it is {found}.")
+    normal = _normalise(messages, field, after)
+    (answer,) = normal
+    if answer["role"] != "assistant":
+        raise Refusal(f"`{field}` must be an assistant message; its role is {answer['role']}.")
+    if answer.pop("weight", 1) == 0:
+        raise Refusal(f"the message of `{field}` has weight 0. Remove the weight.")
+    if _is_silent(answer):
+        raise Refusal(f"the message of `{field}` has no text. Write the answer.")
+    return normal
+
+
+def _normalise(messages: object, field: str, after: int = 0) -> list[dict[str, Any]]:
+    if not isinstance(messages, list):
+        raise Refusal(f"`{field}` must be a list, and it is {kind_of(messages)}.")
+    of = "" if field == "messages" else f" of `{field}`"
     calls: set[str] = set()  # ids of the tool calls made so far
     pending: dict[str, Any] | None = None  # the deprecated function call to be answered
     normal: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
-        where = f"message {index + 1}"
+        where = f"message {index + 1}{of}"
         if not isinstance(message, dict):
             raise Refusal(f"{where} must be an object, and it is {kind_of(message)}.")
         role = _role(message, where)
@@ -42,7 +92,9 @@ def normalise_messages(messages: object) -> list[dict[str, Any]]:
                 result["tool_calls"] = normalise_tool_calls(message["tool_calls"], where)
                 calls.update(call["id"] for call in result["tool_calls"])
             elif message.get("function_call"):
-                call = normalise_function_call(message["function_call"], f"call_{index}", where)
+                call = normalise_function_call(
+                    message["function_call"], f"call_{after + index}", where
+                )
                 result["tool_calls"] = [call]
                 calls.add(call["id"])
                 pending = call
@@ -59,7 +111,6 @@ def normalise_messages(messages: object) -> list[dict[str, Any]]:
             result["role"] = "tool"
             result["tool_call_id"] = pending["id"]
         normal.append(result)
-    _check_something_to_learn(normal)
     return normal
 
 
@@ -84,6 +135,13 @@ def string(value: object, where: str) -> str:
             f" {'empty' if value == '' else kind_of(value)}."
         )
     return value
+
+
+def boolean(value: object, where: str) -> bool | None:
+    """`value` when it is true, false or nothing."""
+    if value is None or isinstance(value, bool):
+        return value
+    raise Refusal(f"{where} must be true or false, and it is {kind_of(value)}.")
 
 
 def shown(value: object) -> str:
@@ -190,13 +248,12 @@ def _check_something_to_learn(messages: list[dict[str, Any]]) -> None:
             " one of them weight 1."
         )
     for index, message in enumerate(messages):
-        if (
-            message["role"] == "assistant"
-            and message.get("weight", 1)
-            and not message.get("tool_calls")
-            and not message["content"].strip()
-        ):
+        if message["role"] == "assistant" and message.get("weight", 1) and _is_silent(message):
             raise Refusal(
                 f"message {index + 1} is an assistant message without text, so the model would"
                 " learn to say nothing. Write the answer, or give it weight 0."
             )
+
+
+def _is_silent(message: dict[str, Any]) -> bool:
+    return not message.get("tool_calls") and not message["content"].strip()

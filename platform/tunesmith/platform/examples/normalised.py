@@ -1,7 +1,8 @@
 """Examples as the platform keeps them: canonical JSONL with the line of the user's own file.
 
-Each line is `{"line": 17, "messages": [...], "tools"?: [...], "parallel_tool_calls"?: bool}`, so
-that whoever reads them later (the trainer, say) names the line that the user can look up.
+Each line is `{"line": 17, "messages": [...], "tools"?: [...], "parallel_tool_calls"?: bool}`, and
+of a preference also `"preferred": [...], "rejected": [...]`, so that whoever reads them later (the
+trainer, say) names the line that the user can look up.
 """
 
 from __future__ import annotations
@@ -31,8 +32,14 @@ def read_normalised(stream: SupportsRead) -> Iterator[Example]:
             if not text.endswith("\n"):
                 raise ValueError("it is cut off")
             row = json.loads(text)
+            preferred = row.get("preferred")
             yield Example(
-                row["line"], row["messages"], row.get("tools"), row.get("parallel_tool_calls")
+                row["line"],
+                row["messages"],
+                row.get("tools"),
+                row.get("parallel_tool_calls"),
+                preferred,
+                None if preferred is None else row["rejected"],
             )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Unreadable) as error:
         raise DamagedExamples(

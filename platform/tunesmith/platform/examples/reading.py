@@ -1,4 +1,4 @@
-"""From uploaded bytes to chat examples: one pass, one example in memory at a time."""
+"""From uploaded bytes to examples: one pass, one example in memory at a time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
-from typing import Protocol
+from typing import Any, Protocol
 
 from .csv_rows import detect_delimiter, likely_delimiter, read_csv_rows
 from .errors import ExamplesError, Problem, ProblemList, Unreadable
-from .example import Example, FileFormat
+from .example import Example, ExamplesKind, FileFormat
 from .json_rows import is_chat_row, read_json_rows
 from .lines import Line, SupportsRead, read_lines
 
@@ -27,10 +27,11 @@ class SupportsWrite(Protocol):
 class ExamplesSummary:
     """What a valid examples file holds.
 
-    `messages` counts all messages, `learned` the assistant messages that are learned, and
-    `characters` the text of all messages.
+    `messages` counts all messages, `learned` the assistant messages that are learned (of a
+    preference, the preferred one), and `characters` the text of all messages.
     """
 
+    kind: ExamplesKind
     format: FileFormat
     examples: int
     messages: int
@@ -39,7 +40,7 @@ class ExamplesSummary:
 
 
 def read_examples(stream: SupportsRead, filename: str) -> Iterator[Example]:
-    """The examples of an uploaded file, in its order.
+    """The examples of an uploaded file, in its order, all of one kind.
 
     `stream` is read from where it stands, without seeking, and `filename` is a hint of the format
     where the content leaves doubt. At the first problem the examples stop, the rest of the file is
@@ -67,15 +68,31 @@ def write_normalised(stream: SupportsRead, filename: str, out: SupportsWrite) ->
 def _summarise(stream: SupportsRead, filename: str, out: SupportsWrite | None) -> ExamplesSummary:
     scan = _scan(stream, filename)
     examples = messages = learned = characters = 0
+    kind = ExamplesKind.CHAT
     for example in scan.examples():
         examples += 1
-        messages += len(example.messages)
-        for message in example.messages:
+        kind = example.kind
+        answers = [*(example.preferred or ()), *(example.rejected or ())]
+        for message in chain(example.messages, answers):
+            messages += 1
             characters += len(message["content"])
-            learned += message["role"] == "assistant" and message.get("weight", 1) == 1
+        learned += len(example.preferred or ()) or sum(map(_is_learned, example.messages))
         if out is not None:
             out.write(example.to_json())
-    return ExamplesSummary(scan.format, examples, messages, learned, characters)
+    form = scan.format if kind is ExamplesKind.CHAT else _PREFERENCES[scan.format]
+    return ExamplesSummary(kind, form, examples, messages, learned, characters)
+
+
+# The scan guesses from one line, where a preference looks like neither a chat nor a pair.
+_PREFERENCES = {
+    FileFormat.CHAT_JSONL: FileFormat.PREFERENCE_JSONL,
+    FileFormat.PAIR_JSONL: FileFormat.PREFERENCE_JSONL,
+    FileFormat.PAIR_CSV: FileFormat.PREFERENCE_CSV,
+}
+
+
+def _is_learned(message: dict[str, Any]) -> bool:
+    return bool(message["role"] == "assistant" and message.get("weight", 1))
 
 
 @dataclass(frozen=True, slots=True)
