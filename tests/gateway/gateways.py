@@ -46,6 +46,21 @@ def examples(count: int = 12, *, seed: str = "") -> bytes:
     )
 
 
+def preferences(count: int = 12) -> bytes:
+    """A valid file for the method dpo."""
+    return b"".join(
+        json.dumps(
+            {
+                "input": {"messages": [{"role": "user", "content": f"question {number}"}]},
+                "preferred_output": [{"role": "assistant", "content": f"answer {number}"}],
+                "non_preferred_output": [{"role": "assistant", "content": "no"}],
+            }
+        ).encode()
+        + b"\n"
+        for number in range(count)
+    )
+
+
 @dataclass(frozen=True)
 class Tenant:
     """A tenant of a gateway under test, and the official client with its key."""
@@ -117,7 +132,7 @@ class Gateway:
             job.lease_token, job.lease_owner, job.lease_expires_at = random_text(), "test", 4e9
             return queue.Lease(job_id, job.lease_token, 4e9)
 
-    def prepare(self, job_id: str) -> None:
+    def prepare(self, job_id: str, hyperparameters: dict[str, Any] | None = None) -> None:
         """Do what a dispatcher does with a job's files."""
         lease = self.lease(job_id)
         with self.database.transaction() as session:
@@ -125,7 +140,8 @@ class Gateway:
                 session,
                 lease,
                 Prepared(
-                    {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.5},
+                    hyperparameters
+                    or {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.5},
                     {"rank": 16},
                     total_steps=9,
                 ),

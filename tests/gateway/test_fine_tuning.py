@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, examples
+from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, examples, preferences
 
 from tunesmith.platform.domain.training import StepMetrics
 from tunesmith.platform.jobs import progress
@@ -52,6 +52,55 @@ def test_a_job_is_created_prepared_and_trained(gateway: Gateway, tenant: Tenant)
     assert queued.method.supervised.hyperparameters is not None
     assert queued.method.supervised.hyperparameters.learning_rate_multiplier == 1.5
     assert queued.hyperparameters.n_epochs == 3
+
+
+def test_a_dpo_job_with_every_kind_of_hyperparameter(gateway: Gateway, tenant: Tenant) -> None:
+    given: dict[str, Any] = {
+        "beta": 0.2,
+        "n_epochs": 2,
+        "lora_rank": 8,
+        "target_modules": ["q_proj", "v_proj"],
+        "lr_scheduler_type": "cosine",
+        "lora_dropout": "auto",
+    }
+    job = create(
+        tenant,
+        training_file=tenant.upload(preferences()),
+        validation_file=tenant.upload(preferences()),
+        method={"type": "dpo", "dpo": {"hyperparameters": given}},
+    )
+    assert (job.method.type, job.method.supervised) == ("dpo", None)
+    shown = job.method.dpo.hyperparameters
+    assert (shown.beta, shown.n_epochs, shown.batch_size) == (0.2, 2, "auto")
+    open_ones = {"batch_size": "auto", "learning_rate_multiplier": "auto"}
+    del given["lora_dropout"]  # an extension that is still open is not shown
+    assert shown.to_dict() == given | open_ones
+    assert tenant.client.fine_tuning.jobs.retrieve(job.id).method == job.method
+    raw = tenant.http.get(f"/v1/fine_tuning/jobs/{job.id}").json()
+    assert raw["hyperparameters"] is None
+    assert raw["method"].keys() == {"type", "dpo"}
+
+
+def test_extensions_are_shown_as_given_and_as_resolved(gateway: Gateway, tenant: Tenant) -> None:
+    job = create(tenant, hyperparameters={"n_epochs": 2, "lora_rank": 4, "weight_decay": 0.5})
+    assert job.hyperparameters.to_dict() == {
+        "n_epochs": 2,
+        "batch_size": "auto",
+        "learning_rate_multiplier": "auto",
+        "lora_rank": 4,
+        "weight_decay": 0.5,
+    }
+    assert job.method.supervised.hyperparameters.lora_rank == 4
+    resolved: dict[str, Any] = {
+        "n_epochs": 2,
+        "batch_size": 4,
+        "learning_rate_multiplier": 1.5,
+        "lora_rank": 4,
+    }
+    resolved |= {"lora_alpha": 32.0, "target_modules": ["q_proj"], "max_grad_norm": 1.0}
+    gateway.prepare(job.id, resolved)
+    shown = tenant.client.fine_tuning.jobs.retrieve(job.id)
+    assert shown.hyperparameters.to_dict() == resolved
 
 
 def test_a_finished_job_names_its_model_and_its_result_file(
@@ -174,14 +223,66 @@ BAD_JOBS: dict[str, tuple[dict[str, Any], int, str | None, str]] = {
         "hyperparameters",
         "deprecated",
     ),
-    "dpo": ({"method": {"type": "dpo", "dpo": {}}}, 400, "method.type", "supervised"),
-    "reinforcement": ({"method": {"type": "reinforcement"}}, 400, "method.type", "supervised"),
+    "beta of supervised": (
+        supervised(beta=0.1),
+        400,
+        "method.supervised.hyperparameters.beta",
+        "a hyperparameter of dpo alone",
+    ),
+    "rank above the engines'": (
+        supervised(lora_rank=128),
+        400,
+        "method.supervised.hyperparameters.lora_rank",
+        "at most rank 64",
+    ),
+    "dpo on chats": (
+        {"method": {"type": "dpo", "dpo": {}}},
+        400,
+        "training_file",
+        "learns from preferences",
+    ),
+    "dpo out of range": (
+        {"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 3}}}},
+        400,
+        "method.dpo.hyperparameters.beta",
+        "above 0 to 2",
+    ),
+    "dpo with the deprecated hyperparameters": (
+        {"method": {"type": "dpo"}, "hyperparameters": {"n_epochs": 1}},
+        400,
+        "hyperparameters",
+        "method.dpo.hyperparameters",
+    ),
+    "another method's options": (
+        {"method": {"type": "dpo", "supervised": {}}},
+        400,
+        "method.supervised",
+        "Name one method",
+    ),
+    "reinforcement": (
+        {"method": {"type": "reinforcement"}},
+        400,
+        "method.type",
+        "available are supervised and dpo",
+    ),
     "unknown method": ({"method": {"type": "magic"}}, 400, "method.type", "supervised"),
     "wandb": (
         {"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]},
         400,
+        "integrations.0.type",
+        "has not enabled 'wandb'",
+    ),
+    "wandb without a project": (
+        {"integrations": [{"type": "wandb", "wandb": {"tags": ["a"]}}]},
+        400,
+        "integrations.0.wandb.project",
+        "project",
+    ),
+    "six integrations": (
+        {"integrations": [{"type": "wandb", "wandb": {"project": "p"}}] * 6},
+        400,
         "integrations",
-        "not available",
+        "5",
     ),
     "suffix": ({"suffix": "a:b"}, 400, "suffix", "letters"),
     "long suffix": ({"suffix": "a" * 65}, 400, "suffix", "64"),
@@ -254,6 +355,29 @@ def test_empty_integrations_and_nulls_are_nothing(tenant: Tenant) -> None:
 def test_a_tuned_model_can_be_continued(gateway: Gateway, tenant: Tenant) -> None:
     name, _ = gateway.train(tenant)
     assert create(tenant, model=name).model == name
+    assert create(tenant, model=name, **supervised(lora_rank=16)).model == name
+    with pytest.raises(openai.BadRequestError, match="must be that of") as refused:
+        create(tenant, model=name, **supervised(lora_rank=8))
+    assert refused.value.code == "differs_from_parent"
+
+
+def test_a_supervised_job_does_not_learn_from_preferences(tenant: Tenant) -> None:
+    file = tenant.upload(preferences())
+    with pytest.raises(openai.BadRequestError, match="Use the method dpo") as refused:
+        create(tenant, validation_file=file)
+    assert (refused.value.code, refused.value.param) == ("invalid_file_kind", "validation_file")
+
+
+def test_an_idempotency_key_covers_method_and_hyperparameters(tenant: Tenant) -> None:
+    file = tenant.upload()
+    headers = {"Idempotency-Key": "k"}
+    first = create(tenant, training_file=file, extra_headers=headers, **supervised(lora_rank=4))
+    again = create(tenant, training_file=file, extra_headers=headers, **supervised(lora_rank=4))
+    assert first.id == again.id
+    for other in (supervised(lora_rank=8), {"method": {"type": "dpo"}}):
+        with pytest.raises(openai.BadRequestError) as refused:
+            create(tenant, training_file=file, extra_headers=headers, **other)
+        assert refused.value.code == "idempotency_key_reused"
 
 
 def test_an_idempotency_key_finds_the_first_job(tenant: Tenant) -> None:

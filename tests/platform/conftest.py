@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -20,6 +21,7 @@ from tunesmith.platform.database.models import Base, Job
 from tunesmith.platform.domain.ids import random_text
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.domain.training import Prepared, StoredAdapter
+from tunesmith.platform.examples import ExamplesKind
 from tunesmith.platform.jobs import control, progress, queue
 from tunesmith.platform.jobs.creation import JobRequest, create_job
 
@@ -43,7 +45,12 @@ class World:
         self.training_files.clear()
         self.register_base()
 
-    def register_base(self, digest: str = BASE_DIGEST, max_rank: int = 64) -> None:
+    def register_base(
+        self,
+        digest: str = BASE_DIGEST,
+        max_rank: int = 64,
+        config: dict[str, Any] | None = None,
+    ) -> None:
         with self.database.transaction() as session:
             bases.register_base(
                 session,
@@ -52,7 +59,7 @@ class World:
                 digest=digest,
                 context_length=512,
                 max_rank=max_rank,
-                config={},
+                config=config or {},
             )
 
     def tenant(self, name: str | None = None) -> str:
@@ -69,6 +76,7 @@ class World:
         sha256: str | None = None,
         purpose: str = "fine-tune",
         examples: int = 100,
+        kind: ExamplesKind | None = None,
         expires_after: float | None = None,
     ) -> str:
         """Id of a new file."""
@@ -84,6 +92,7 @@ class World:
                     sha256=digest,
                     examples_key=files.examples_key(tenant_id, digest) if prepared else None,
                     examples=examples if prepared else None,
+                    kind=kind,
                 ),
                 filename="tickets.jsonl",
                 purpose=purpose,

@@ -13,7 +13,7 @@ from tunesmith.platform.database.locks import lock_name
 from tunesmith.platform.database.models import BaseModel
 from tunesmith.platform.domain.names import check_base_name
 
-__all__ = ["BaseModel", "find_base", "list_bases", "register_base"]
+__all__ = ["BaseModel", "find_base", "list_bases", "record_trainer", "register_base"]
 
 
 def find_base(session: Session, name: str) -> BaseModel | None:
@@ -43,13 +43,16 @@ def register_base(
         digest: of its files: adapters belong to one digest.
         context_length: tokens of prompt and answer together that the engines take.
         max_rank: highest LoRA rank that the engines serve.
-        config: what else is worth knowing (architecture, hidden size).
+        config: what else is worth knowing (architecture, hidden size, linear layers). What
+            `record_trainer` wrote of the same digest stays.
 
     Raises:
         InvalidRequest: the name could be mistaken for a tuned model's.
     """
-    lock_name(session, f"base {check_base_name(name)}")  # several processes may start at once
+    _lock(session, check_base_name(name))  # several processes may start at once
     base = find_base(session, name)
+    if base is not None and base.digest == digest and "trainer" in base.config:
+        config = {"trainer": base.config["trainer"]} | config
     if base is None:
         base = BaseModel(name=name, created_at=time.time())
         session.add(base)
@@ -60,3 +63,23 @@ def register_base(
     base.config = config
     session.flush()
     return base
+
+
+def record_trainer(session: Session, name: str, digest: str, figures: dict[str, Any]) -> None:
+    """Write down what a trainer measured of a base, for checks at job creation.
+
+    Ignored where the base is not there or has another digest by now.
+
+    Args:
+        figures: `slot_bytes` for slots beside the base on the trainer's device, `token_bytes` of
+            activations per token, and `device`.
+    """
+    _lock(session, name)
+    base = find_base(session, name)
+    if base is not None and base.digest == digest and base.config.get("trainer") != figures:
+        base.config = base.config | {"trainer": figures}
+        session.flush()
+
+
+def _lock(session: Session, name: str) -> None:
+    lock_name(session, f"base {name}")

@@ -12,17 +12,23 @@ from tunesmith.platform.database.models import File
 from tunesmith.platform.database.paging import Page, page
 from tunesmith.platform.domain import ids
 from tunesmith.platform.domain.errors import NotFound
+from tunesmith.platform.examples import ExamplesKind
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """Bytes that lie in storage. `examples_key` is their normalised form, for training files."""
+    """Bytes that lie in storage.
+
+    Of a training file `examples_key` is its normalised form, `examples` their number and `kind`
+    what they are.
+    """
 
     storage_key: str
     bytes: int
     sha256: str
     examples_key: str | None = None
     examples: int | None = None
+    kind: ExamplesKind | None = None
 
 
 def original_key(tenant_id: str, sha256: str) -> str:
@@ -57,6 +63,7 @@ def add_file(
         storage_key=stored.storage_key,
         examples_key=stored.examples_key,
         examples=stored.examples,
+        kind=stored.kind,
         created_at=moment,
         expires_at=None if expires_after is None else moment + expires_after,
     )

@@ -12,11 +12,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.database import migrate as migrate_function
-from tunesmith.platform.database.models import Base
+from tunesmith.platform.database.models import Base, File, Job
 from tunesmith.platform.domain.errors import TunesmithError, Unavailable
 from tunesmith.platform.domain.job import TRANSITIONS
 
@@ -31,6 +32,18 @@ migrate(database)
 migrate(database)
 database.dispose()
 """
+FIRST_ROWS = [
+    "INSERT INTO tenants (id, name, slug, created_at, last_claimed_at)"
+    " VALUES ('t', 't', 't', 1, 0)",
+    "INSERT INTO bases (name, source, digest, context_length, max_rank, config, created_at)"
+    " VALUES ('b', '/b', 'd', 512, 64, '{}', 1)",
+    "INSERT INTO files (id, tenant_id, filename, purpose, bytes, sha256, status, storage_key,"
+    " created_at) VALUES ('f', 't', 'a.jsonl', 'fine-tune', 1, 's', 'processed', 'k', 1)",
+    "INSERT INTO jobs (id, tenant_id, created_at, status, model, base_name, base_digest,"
+    " training_file, seed, method, fingerprint, hyperparameters, step, attempts, resume_step)"
+    " VALUES ('j', 't', 1, 'validating_files', 'b', 'b', 'd', 'f', 1, '{}', 'p', '{}', 0, 0, 0)",
+]
+"""A job and what it needs, as the first schema had them."""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -118,8 +131,10 @@ def described(engine: Engine) -> dict[str, dict[str, Any]]:
     by_name: Callable[[dict[str, Any]], str] = lambda part: str(part["name"])  # noqa: E731
     return {
         table: {
+            # By name: a later migration adds its columns at the end, whatever they belong to.
             "columns": [
-                {k: str(v) for k, v in column.items()} for column in inspector.get_columns(table)
+                {k: str(v) for k, v in column.items()}
+                for column in sorted(map(dict, inspector.get_columns(table)), key=by_name)
             ],
             "key": inspector.get_pk_constraint(table)["constrained_columns"],
             "unique": sorted(u["column_names"] for u in inspector.get_unique_constraints(table)),
@@ -149,6 +164,23 @@ def test_the_migrated_schema_is_the_models_own(
     created.dispose()
     assert migrated_schema == created_schema
     assert len(migrated_schema) == len(Base.metadata.tables)
+
+
+def test_rows_of_the_first_schema_stay_and_are_guarded(empty_database: Database) -> None:
+    migrate(empty_database, "0001")
+    with empty_database.engine.begin() as connection:
+        for statement in FIRST_ROWS:
+            connection.execute(text(statement))
+    migrate(empty_database)
+    with empty_database.reading() as session:
+        file, job = session.scalars(select(File)).one(), session.scalars(select(Job)).one()
+        assert (file.filename, file.kind) == ("a.jsonl", None)
+        assert (job.training_file, job.integrations) == (file.id, None)
+    with (
+        empty_database.engine.begin() as connection,
+        pytest.raises(IntegrityError, match="illegal move of a job"),
+    ):
+        connection.execute(text("UPDATE jobs SET status = 'succeeded'"))
 
 
 def test_a_database_of_a_newer_version_is_left_alone(empty_database: Database) -> None:

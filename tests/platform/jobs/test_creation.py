@@ -58,7 +58,7 @@ def at_once(world: World, tenant: str, requests: list[JobRequest], **options: An
         ({"suffix": "x" * 65}, "suffix", None),
         ({"seed": -1}, "seed", None),
         ({"seed": 2**31}, "seed", None),
-        ({"method_type": "dpo"}, "method.type", "unsupported_method"),
+        ({"method_type": "reinforcement"}, "method.type", "unsupported_method"),
         ({"metadata": {str(n): "" for n in range(17)}}, "metadata", None),
         ({"metadata": {"k" * 65: "v"}}, "metadata", None),
         ({"metadata": {"": "v"}}, "metadata", None),

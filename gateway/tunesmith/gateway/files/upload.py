@@ -95,7 +95,7 @@ def _keep(parts: Resources, tenant_id: str, writer: ObjectWriter, upload: Upload
 def _normalise(storage: Storage, stored: StoredFile, filename: str, key: str) -> StoredFile:
     with storage.open_read(stored.storage_key) as source, storage.writer(key) as out:
         summary = write_normalised(source, filename, out)
-    return replace(stored, examples_key=key, examples=summary.examples)
+    return replace(stored, examples_key=key, examples=summary.examples, kind=summary.kind)
 
 
 async def _copy(form: UploadForm, writer: ObjectWriter) -> None:

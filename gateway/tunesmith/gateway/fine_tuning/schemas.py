@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from tunesmith.platform.database.models import Checkpoint as CheckpointRow
 from tunesmith.platform.database.models import Job as JobRow
 from tunesmith.platform.database.models import JobEvent as EventRow
 from tunesmith.platform.domain.errors import InvalidRequest
-from tunesmith.platform.domain.hyperparameters import RANGES
+from tunesmith.platform.domain.hyperparameters import AUTO, OPENAI, Value
 from tunesmith.platform.jobs.creation import JobRequest
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class SupervisedRequest(_Request):
-    """How a supervised job trains. Each hyperparameter is a number, or "auto"."""
+class MethodOptions(_Request):
+    """How a job of a method trains. Each hyperparameter is a value in its range, or "auto"."""
 
     hyperparameters: dict[str, Any] | None = None
 
 
 class MethodRequest(_Request):
-    """How a job trains: only `supervised` is available here."""
+    """How a job trains: `supervised` and `dpo` are available here."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
-    supervised: SupervisedRequest | None = None
-    dpo: dict[str, Any] | None = None
+    supervised: MethodOptions | None = None
+    dpo: MethodOptions | None = None
     reinforcement: dict[str, Any] | None = None
+
+
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+_Tag = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Wandb(_Request):
+    """A run of Weights & Biases that gets a job's metrics."""
+
+    project: _Word
+    name: _Word | None = None
+    entity: _Word | None = None
+    tags: Annotated[list[_Tag], Field(max_length=50)] | None = None
+
+
+class Integration(_Request):
+    """Where else a job's metrics go."""
+
+    type: Literal["wandb"]
+    wandb: Wandb
 
 
 class CreateJob(_Request):
@@ -44,7 +68,7 @@ class CreateJob(_Request):
     metadata: dict[str, str] | None = None
     method: MethodRequest | None = None
     hyperparameters: dict[str, Any] | None = None
-    integrations: list[dict[str, Any]] | None = None
+    integrations: Annotated[list[Integration], Field(max_length=5)] | None = None
 
     def to_request(self) -> JobRequest:
         """The request in the platform's words.
@@ -52,22 +76,22 @@ class CreateJob(_Request):
         Raises:
             InvalidRequest: it asks for what is not available here, or says a thing twice.
         """
-        if self.integrations:
-            raise InvalidRequest(
-                "Integrations (such as wandb) are not available here. Leave `integrations` out; a"
-                " job's metrics are in its events and in its result file.",
-                param="integrations",
-                code="unsupported_integration",
-            )
         method = self.method.type if self.method else "supervised"
-        own = self.method.supervised if self.method else None
-        if own is not None and own.hyperparameters and self.hyperparameters:
+        own = self._options(method)
+        nested = None if own is None else own.hyperparameters
+        path = "hyperparameters" if nested is None else f"method.{method}.hyperparameters"
+        if self.hyperparameters and method != "supervised":
             raise InvalidRequest(
-                "Hyperparameters are given in `hyperparameters` (deprecated) and in"
-                " `method.supervised.hyperparameters`. Keep those in `method`.",
+                "`hyperparameters` (deprecated) is for supervised jobs. Put them into"
+                f" `method.{method}.hyperparameters`.",
                 param="hyperparameters",
             )
-        nested = own is not None and own.hyperparameters is not None
+        if nested and self.hyperparameters:
+            raise InvalidRequest(
+                "Hyperparameters are given in `hyperparameters` (deprecated) and in"
+                f" `{path}`. Keep those in `method`.",
+                param="hyperparameters",
+            )
         return JobRequest(
             model=self.model,
             training_file=self.training_file,
@@ -76,25 +100,46 @@ class CreateJob(_Request):
             seed=self.seed,
             metadata=self.metadata,
             method_type=method,
-            hyperparameters=(
-                own.hyperparameters if own is not None and nested else self.hyperparameters
-            ),
-            hyperparameters_path=(
-                "method.supervised.hyperparameters" if nested else "hyperparameters"
-            ),
+            hyperparameters=self.hyperparameters if nested is None else nested,
+            hyperparameters_path=path,
+            integrations=[
+                integration.model_dump(exclude_none=True) for integration in self.integrations or ()
+            ],
         )
+
+    def _options(self, method: str) -> MethodOptions | None:
+        """What the request says of its method; it says nothing of another one."""
+        if self.method is None:
+            return None
+        given = {"supervised": self.method.supervised, "dpo": self.method.dpo}
+        for name, options in given.items():
+            if options is not None and name != method:
+                raise InvalidRequest(
+                    f"`method.{name}` is given, and `method.type` is {method!r}. Name one method.",
+                    param=f"method.{name}",
+                )
+        return given.get(method)
 
 
 class Hyperparameters(BaseModel):
-    """What a job trains with; "auto" until its files are read."""
+    """What a job trains with: "auto" until its files are read, extensions only once they are known.
+
+    Beside OpenAI's it has, where they were given or are resolved, `beta` (of dpo), `lora_rank`,
+    `lora_alpha`, `lora_dropout`, `target_modules`, `weight_decay`, `warmup_ratio`,
+    `lr_scheduler_type`, `max_grad_norm`, `gradient_accumulation_steps`, `early_stopping_patience`
+    and `validation_split`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Value] = Field(init=False)
 
     n_epochs: int | Literal["auto"]
     batch_size: int | Literal["auto"]
     learning_rate_multiplier: float | Literal["auto"]
 
 
-class Supervised(BaseModel):
-    """How a supervised job trains."""
+class MethodDetails(BaseModel):
+    """How a job of a method trains."""
 
     hyperparameters: Hyperparameters
 
@@ -102,8 +147,9 @@ class Supervised(BaseModel):
 class Method(BaseModel):
     """How a job trains."""
 
-    type: Literal["supervised"] = "supervised"
-    supervised: Supervised
+    type: str
+    supervised: MethodDetails | None = Field(default=None, exclude_if=_is_none)
+    dpo: MethodDetails | None = Field(default=None, exclude_if=_is_none)
 
 
 class JobError(BaseModel):
@@ -126,7 +172,7 @@ class Job(BaseModel):
     fine_tuned_model: str | None
     organization_id: str
     status: str
-    hyperparameters: Hyperparameters
+    hyperparameters: Hyperparameters | None = Field(description="Of supervised jobs alone.")
     method: Method
     training_file: str
     validation_file: str | None
@@ -140,7 +186,14 @@ class Job(BaseModel):
     @classmethod
     def of(cls, job: JobRow) -> Job:
         """A row as the API shows it."""
-        resolved = Hyperparameters(**{name: job.hyperparameters[name] for name in RANGES})
+        known = Hyperparameters(
+            **{
+                name: value
+                for name, value in job.hyperparameters.items()
+                if name in OPENAI or value != AUTO
+            }
+        )
+        method = str(job.method["type"])
         return cls(
             id=job.id,
             created_at=int(job.created_at),
@@ -150,14 +203,14 @@ class Job(BaseModel):
             fine_tuned_model=job.fine_tuned_model,
             organization_id=job.tenant_id,
             status=job.status,
-            hyperparameters=resolved,
-            method=Method(supervised=Supervised(hyperparameters=resolved)),
+            hyperparameters=known if method == "supervised" else None,
+            method=Method.model_validate({"type": method, method: {"hyperparameters": known}}),
             training_file=job.training_file,
             validation_file=job.validation_file,
             result_files=[job.result_file] if job.result_file else [],
             trained_tokens=job.trained_tokens,
             seed=job.seed,
-            integrations=[],
+            integrations=job.integrations or [],
             metadata=job.user_metadata,
             error=JobError(**job.error) if job.error else None,
         )

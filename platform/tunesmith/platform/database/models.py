@@ -82,6 +82,7 @@ class File(Base):
     storage_key: Mapped[str] = mapped_column(Text)
     examples_key: Mapped[str | None] = mapped_column(Text)
     examples: Mapped[int | None] = mapped_column(BigInteger)
+    kind: Mapped[str | None] = mapped_column(String(16))  # of examples; none means chats
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     deleted_at: Mapped[float | None]
@@ -117,6 +118,7 @@ class Job(Base):
     seed: Mapped[int] = mapped_column(BigInteger)
     user_metadata: Mapped[dict[str, Any] | None]
     method: Mapped[dict[str, Any]]
+    integrations: Mapped[list[Any] | None]
     fingerprint: Mapped[str] = mapped_column(String(64))
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
 

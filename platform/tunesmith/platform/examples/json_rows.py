@@ -38,7 +38,7 @@ def read_json_rows(lines: Iterable[Line]) -> Iterator[Example | Problem]:
                 kind, start = found, number
             if found is None or found is kind:
                 yield _read_row(number, row, escaped="\\u" in text)
-            elif not mixed:
+            elif kind is not None and not mixed:
                 mixed = True
                 raise Refusal(
                     f"this is {_KINDS[found]}, and the example in line {start} is {_KINDS[kind]}."

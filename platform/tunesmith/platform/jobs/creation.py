@@ -6,7 +6,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,16 +14,16 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from tunesmith.platform import bases, files, models
 from tunesmith.platform.database.locks import lock_name
-from tunesmith.platform.database.models import File, Job
+from tunesmith.platform.database.models import Job
 from tunesmith.platform.domain import ids
-from tunesmith.platform.domain.errors import InvalidRequest, NotFound
-from tunesmith.platform.domain.hyperparameters import check_hyperparameters
+from tunesmith.platform.domain.errors import InvalidRequest
+from tunesmith.platform.domain.hyperparameters import AUTO, METHODS, check_hyperparameters
 from tunesmith.platform.domain.names import check_suffix
-from tunesmith.platform.examples import MINIMUM_EXAMPLES
 
+from .job_examples import check_files
 from .moves import add_event
+from .servability import check_servable, resolve_model
 
 RETRY_WINDOW = 600.0
 """Seconds in which a repeated create that says it is a retry gets the first one's job."""
@@ -48,10 +48,14 @@ class JobRequest:
     method_type: str = "supervised"
     hyperparameters: Mapping[str, Any] | None = None
     hyperparameters_path: str = "hyperparameters"
+    integrations: Sequence[Mapping[str, Any]] | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 of the request: equal for a retry of the same create."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        said = asdict(self)
+        if not self.integrations:  # as it was before there were any, for the keys used then
+            del said["integrations"]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def create_job(
@@ -61,6 +65,7 @@ def create_job(
     *,
     idempotency_key: str | None = None,
     is_retry: bool = False,
+    trackers: Collection[str] = (),
 ) -> Job:
     """Create a job, or return the one that this very create made before.
 
@@ -70,6 +75,7 @@ def create_job(
     Args:
         idempotency_key: the client's `Idempotency-Key` header.
         is_retry: the client says that it asked before.
+        trackers: where the operator lets jobs send their metrics, such as "wandb".
 
     Raises:
         InvalidRequest: what cannot succeed, with the parameter that is wrong.
@@ -86,36 +92,23 @@ def create_job(
     if known is not None:
         return known
 
-    hyperparameters = check_hyperparameters(request.hyperparameters, request.hyperparameters_path)
-    if request.method_type != "supervised":
-        raise InvalidRequest(
-            f"The method {request.method_type!r} is not available here; use 'supervised'.",
-            param="method.type",
-            code="unsupported_method",
-        )
+    _check_method(request.method_type)
+    hyperparameters = check_hyperparameters(
+        request.hyperparameters, request.hyperparameters_path, request.method_type
+    )
+    _check_validation(request, hyperparameters)
+    integrations = _checked_integrations(request.integrations, trackers)
     suffix = check_suffix(request.suffix)
     metadata = _checked_metadata(request.metadata)
     if request.seed is not None and not 0 <= request.seed <= MAX_SEED:
         raise InvalidRequest(
             f"`seed` must be from 0 to {MAX_SEED}; it is {request.seed}.", param="seed"
         )
-    base, parent = _resolve_model(session, tenant_id, request.model)
-    training = _examples_file(session, tenant_id, request.training_file, "training_file")
-    if (training.examples or 0) < MINIMUM_EXAMPLES:
-        raise InvalidRequest(
-            f"The training file {training.id} has {training.examples} examples; fine-tuning needs"
-            f" at least {MINIMUM_EXAMPLES} (100 or more are better).",
-            param="training_file",
-            code="too_few_examples",
-        )
-    if request.validation_file is not None:
-        if request.validation_file == request.training_file:
-            raise InvalidRequest(
-                "The validation file is the training file: it would measure memory, not learning."
-                " Give other examples, or none.",
-                param="validation_file",
-            )
-        _examples_file(session, tenant_id, request.validation_file, "validation_file")
+    base, parent = resolve_model(session, tenant_id, request.model)
+    check_servable(base, parent, hyperparameters, request.hyperparameters_path)
+    check_files(
+        session, tenant_id, request.method_type, request.training_file, request.validation_file
+    )
 
     job = Job(
         id=ids.job_id(),
@@ -124,13 +117,14 @@ def create_job(
         model=request.model,
         base_name=base.name,
         base_digest=base.digest,
-        parent_digest=parent,
+        parent_digest=None if parent is None else parent.digest,
         training_file=request.training_file,
         validation_file=request.validation_file,
         suffix=suffix,
         seed=secrets.randbelow(MAX_SEED) if request.seed is None else request.seed,
         user_metadata=metadata,
         method={"type": request.method_type},
+        integrations=integrations,
         fingerprint=request.fingerprint(),
         idempotency_key=idempotency_key,
         hyperparameters=hyperparameters,
@@ -182,56 +176,48 @@ def _earlier(
     ).one_or_none()
 
 
-def _resolve_model(
-    session: Session, tenant_id: str, name: str
-) -> tuple[bases.BaseModel, str | None]:
-    """The base, and the adapter to continue from when `name` is a tuned model."""
-    base = bases.find_base(session, name)
-    if base is not None:
-        return base, None
-    try:
-        tuned, adapter = models.keep_model(session, tenant_id, name)
-    except NotFound:
-        available = ", ".join(sorted(b.name for b in bases.list_bases(session))) or "none yet"
-        raise NotFound(
-            f"The model `{name}` does not exist or you do not have access to it. Bases that can be"
-            f" tuned here: {available}; or name one of your `ft:` models to continue from it.",
-            param="model",
-            code="model_not_found",
-        ) from None
-    base = bases.find_base(session, tuned.base_name)
-    if base is None or base.digest != adapter.base_digest:
+def _check_method(method: str) -> None:
+    if method not in METHODS:
         raise InvalidRequest(
-            f"The model `{name}` was tuned on another version of `{tuned.base_name}` than the one"
-            " that is served now; it cannot be continued.",
-            param="model",
-            code="base_changed",
+            f"The method {method!r} is not available here; available are {' and '.join(METHODS)}.",
+            param="method.type",
+            code="unsupported_method",
         )
-    if adapter.rank > base.max_rank:
-        raise InvalidRequest(
-            f"The model `{name}` has a LoRA of rank {adapter.rank}; the engines serve at most"
-            f" {base.max_rank} now.",
-            param="model",
-            code="rank_too_high",
-        )
-    return base, adapter.digest
 
 
-def _examples_file(session: Session, tenant_id: str, file_id: str, param: str) -> File:
-    try:
-        file = files.get_file(session, tenant_id, file_id)
-    except NotFound:
-        raise NotFound(
-            f"The file {file_id!r} (`{param}`) does not exist.", param=param, code="file_not_found"
-        ) from None
-    if file.purpose != "fine-tune" or file.examples_key is None:
+def _check_validation(request: JobRequest, hyperparameters: Mapping[str, Any]) -> None:
+    """A file or a split, not both; and something to validate on where the loss is to stop it."""
+    split, patience = (
+        hyperparameters["validation_split"],
+        hyperparameters["early_stopping_patience"],
+    )
+    where = request.hyperparameters_path
+    if request.validation_file is not None and split not in {AUTO, 0}:
         raise InvalidRequest(
-            f"The file {file_id!r} has the purpose {file.purpose!r}; `{param}` needs one that was"
-            " uploaded with the purpose 'fine-tune'.",
-            param=param,
-            code="invalid_file_purpose",
+            f"There are a `validation_file` and `{where}.validation_split`: only one of them can"
+            " be validated on. Leave one out.",
+            param=f"{where}.validation_split",
         )
-    return file
+    if request.validation_file is None and split == 0 and patience not in {AUTO, 0}:
+        raise InvalidRequest(
+            f"`{where}.early_stopping_patience` needs examples to validate on: give a"
+            " `validation_file`, or a `validation_split` above 0.",
+            param=f"{where}.early_stopping_patience",
+        )
+
+
+def _checked_integrations(
+    integrations: Sequence[Mapping[str, Any]] | None, trackers: Collection[str]
+) -> list[dict[str, Any]] | None:
+    for index, integration in enumerate(integrations or ()):
+        if integration["type"] not in trackers:
+            raise InvalidRequest(
+                f"The operator of this platform has not enabled {integration['type']!r}. Leave it"
+                " out of `integrations`; a job's metrics are in its events and its result file.",
+                param=f"integrations.{index}.type",
+                code="unsupported_integration",
+            )
+    return [dict(integration) for integration in integrations] if integrations else None
 
 
 def _checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str] | None:
