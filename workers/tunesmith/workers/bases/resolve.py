@@ -9,6 +9,7 @@ from typing import Any
 
 from tunesmith.platform.domain.names import check_base_name
 from tunesmith.workers.bases.digest import base_digest
+from tunesmith.workers.bases.linears import linear_sizes
 from tunesmith.workers.pocket import NAME as POCKET_NAME
 from tunesmith.workers.pocket import model_directory
 
@@ -31,7 +32,8 @@ class ResolvedBase:
         directory: Hugging Face files.
         digest: of these files.
         context_length: tokens of prompt and answer together, by its configuration.
-        config: architecture, hidden size and layers, to be shown.
+        config: architecture, hidden size and layers, to be shown; `linears`, the sizes of the
+            linear layers by the last part of their names, for checks at job creation.
     """
 
     name: str
@@ -49,7 +51,7 @@ def resolve_base(
     Args:
         source: 'pocket', a directory, or the id of a repository on the Hugging Face hub.
         name: in the API; by default the hub id, or the directory's name.
-        cache: where digests of large files are remembered.
+        cache: where digests of large files are remembered; beside it, sizes of linear layers.
 
     Raises:
         BaseNotUsable: it is missing, cannot be fetched, or cannot be tuned and served.
@@ -63,12 +65,19 @@ def resolve_base(
     else:
         directory = _fetch(source)
     config = _checked_config(directory, source)
+    digest = base_digest(directory, cache)
+    linears = linear_sizes(
+        directory,
+        _read_json(directory / "config.json", source),
+        digest,
+        None if cache is None else cache.with_name("base-linears.json"),
+    )
     return ResolvedBase(
         name=check_base_name(name or default_name(source)),
         directory=directory,
-        digest=base_digest(directory, cache),
+        digest=digest,
         context_length=int(config["context_length"]),
-        config=config,
+        config=config | {"linears": linears},
     )
 
 
