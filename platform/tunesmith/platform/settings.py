@@ -25,6 +25,7 @@ from pydantic_settings import (
 from tunesmith.platform.domain.errors import InvalidRequest
 
 MEGABYTE = 1_000_000
+_COMMA_LISTS = ("engines", "trackers")
 
 
 class Settings(BaseSettings):
@@ -111,6 +112,19 @@ class Settings(BaseSettings):
         min_length=1,
         description="Address of the dispatcher's /metrics; 0.0.0.0 in a cluster.",
     )
+    trackers: Annotated[list[Literal["wandb", "mlflow", "tensorboard"]], NoDecode] = Field(
+        default=[],
+        description="Where jobs have runs besides, comma-separated: wandb (for jobs whose client"
+        " asks for it; account and server by W&B's own variables), mlflow, tensorboard.",
+    )
+    mlflow_tracking_uri: str | None = Field(
+        default=None, description="MLflow's server or store, for the tracker mlflow."
+    )
+    tensorboard_directory: Path | None = Field(
+        default=None,
+        description="Folder of TensorBoard's event files; `tensorboard` under `home` where not"
+        " given.",
+    )
     engine_port: int = Field(default=0, ge=0, le=65535, description="Engine's port; 0: any free.")
     engine_max_loras: int = Field(default=4, ge=1, description="Distinct adapters in one batch.")
     engine_max_cpu_loras: int = Field(default=64, ge=1, description="Adapters in host memory.")
@@ -136,7 +150,7 @@ class Settings(BaseSettings):
         " gets 503 with Retry-After.",
     )
 
-    @field_validator("engines", mode="before")
+    @field_validator(*_COMMA_LISTS, mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (
@@ -207,7 +221,7 @@ class Settings(BaseSettings):
             elif isinstance(value, SecretStr):
                 text = value.get_secret_value()
             elif isinstance(value, list):
-                text = ",".join(value) if name == "engines" else shlex.join(value)
+                text = ",".join(value) if name in _COMMA_LISTS else shlex.join(value)
             else:
                 text = str(value)
             environment[f"TUNESMITH_{name.upper()}"] = text

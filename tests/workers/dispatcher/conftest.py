@@ -26,6 +26,7 @@ from tunesmith.workers.dispatcher.cohorts import CohortLost
 from tunesmith.workers.dispatcher.metrics import TrainingMetrics
 from tunesmith.workers.dispatcher.reports import Reports
 from tunesmith.workers.dispatcher.trainings import Trainings
+from tunesmith.workers.tracking.tracking import Tracking
 from tunesmith.workers.training.work import TrainingWork, Update
 
 BASE = "pocket"
@@ -105,13 +106,19 @@ class Desk:
                 purpose="fine-tune",
             ).id
 
-    def trainings(self, **options: Any) -> Trainings:
+    def trainings(self, tracking: Tracking | None = None) -> Trainings:
         publisher: Any = SimpleNamespace(
             publish=lambda lease, _: self.published.append(lease.job_id)
         )
         pool: Any = Pool([self.cohort])
         return Trainings(
-            self.settings, self.reports, pool, publisher, "me", metrics=self.metrics, **options
+            self.settings,
+            self.reports,
+            pool,
+            publisher,
+            "me",
+            metrics=self.metrics,
+            tracking=tracking or Tracking(),
         )
 
     def queued_job(self) -> str:

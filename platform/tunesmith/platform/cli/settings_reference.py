@@ -91,7 +91,9 @@ def _type(annotation: Any) -> str:
         return "list"
     if annotation is SecretStr:
         return "secret"
-    return {int: "whole number", float: "number", str: "text"}.get(annotation, "path")
+    return {bool: "true or false", int: "whole number", float: "number", str: "text"}.get(
+        annotation, "path"
+    )
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ import ray
 import structlog
 
 from tunesmith.platform.database import Database
+from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.logs import configure_logs
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.dispatcher.dispatcher import Dispatcher
+from tunesmith.workers.tracking.choice import chosen_trackers
 
 log = structlog.get_logger()
 
@@ -23,6 +25,10 @@ def main() -> None:
     configure_logs(settings, process="dispatcher")
     if not settings.ray_address:
         sys.exit("TUNESMITH_RAY_ADDRESS must name the Ray cluster that trains.")
+    try:
+        trackers = chosen_trackers(settings)
+    except InvalidRequest as error:
+        sys.exit(error.message)
     ray.init(
         address=settings.ray_address,
         namespace="tunesmith",
@@ -31,7 +37,7 @@ def main() -> None:
         configure_logging=False,
     )
     dispatcher = Dispatcher(
-        settings, Database(settings.database_url), Storage(settings.storage_url)
+        settings, Database(settings.database_url), Storage(settings.storage_url), trackers
     )
     if settings.dispatcher_metrics_port is not None:
         host, port = settings.dispatcher_metrics_host, settings.dispatcher_metrics_port

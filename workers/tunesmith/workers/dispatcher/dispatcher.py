@@ -28,12 +28,15 @@ from tunesmith.workers.dispatcher.publishing import Publisher
 from tunesmith.workers.dispatcher.reports import Reports
 from tunesmith.workers.dispatcher.sweeping import sweep
 from tunesmith.workers.dispatcher.trainings import Trainings
+from tunesmith.workers.tracking.tracker import Tracker
+from tunesmith.workers.tracking.tracking import Tracking
 
 log = structlog.get_logger()
 
 _PASS_SECONDS = 0.1
 _PUBLISH_WAIT_SECONDS = 600.0
 _SWEEP_SECONDS = 60.0
+_TRACKING_WAIT_SECONDS = 2.0
 
 
 class Dispatcher:
@@ -46,7 +49,13 @@ class Dispatcher:
         metrics: what Prometheus may see; whoever runs the dispatcher serves them.
     """
 
-    def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        storage: Storage,
+        trackers: Sequence[Tracker] = (),
+    ) -> None:
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self._settings = settings
         self._database = database
@@ -63,8 +72,15 @@ class Dispatcher:
         self.metrics = TrainingMetrics()
         self.metrics.collect_from(lambda: of_cohorts(self._cohorts, settings.slots_per_cohort))
         self.metrics.collect_from(lambda: of_jobs(database))
+        self._tracking = Tracking(trackers)
         self._trainings = Trainings(
-            settings, self._reports, self._cohorts, publisher, owner, metrics=self.metrics
+            settings,
+            self._reports,
+            self._cohorts,
+            publisher,
+            owner,
+            metrics=self.metrics,
+            tracking=self._tracking,
         )
         self._renewed_at = 0.0
         self._swept_at = time.monotonic()
@@ -95,6 +111,7 @@ class Dispatcher:
                     stopping.wait(1.0)
             stopping.wait(_PASS_SECONDS)
         self._trainings.stop()
+        self._tracking.close(within=_TRACKING_WAIT_SECONDS)
         self._preparations.stop()
         self._reports.close()
 

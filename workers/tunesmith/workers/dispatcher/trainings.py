@@ -7,9 +7,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tunesmith.platform import adapters
+from tunesmith.platform.database.models import Job
 from tunesmith.platform.domain.errors import LeaseLost, TunesmithError
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.jobs import progress, queue
@@ -21,6 +23,8 @@ from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
 from tunesmith.workers.dispatcher.metrics import TrainingMetrics
 from tunesmith.workers.dispatcher.publishing import Publisher
 from tunesmith.workers.dispatcher.reports import Reports
+from tunesmith.workers.tracking.tracker import TrackedJob
+from tunesmith.workers.tracking.tracking import Tracking
 from tunesmith.workers.training.work import (
     EpochStored,
     Failed,
@@ -57,12 +61,14 @@ class Trainings:
         owner: str,
         *,
         metrics: TrainingMetrics,
+        tracking: Tracking,
     ) -> None:
         self._settings = settings
         self._reports = reports
         self._cohorts = cohorts
         self._publisher = publisher
         self._metrics = metrics
+        self._tracking = tracking
         self._owner = owner
         self._jobs: dict[str, _Training] = {}
 
@@ -77,6 +83,7 @@ class Trainings:
         if training is not None:
             log.info("job let go", job_id=job_id)
             training.cohort.drop(job_id)
+            self._end_runs(job_id)
             self._reports.clear_states(job_id)
 
     def pause(self, job_id: str) -> None:
@@ -118,9 +125,16 @@ class Trainings:
             again = f" from step {job.resume_step}" if work.resume_key else ""
             queue.begin(session, lease, f"Fine-tuning job started{again}")
             waited = (job.started_at or 0.0) - job.created_at
+            tracked = TrackedJob.of(job)
         if first:
             self._metrics.started(cohort.base_name, waited)
         self._jobs[lease.job_id] = _Training(lease, cohort)
+        self._tracking.begin(
+            tracked,
+            note=lambda text: self._reports.write(
+                lease.job_id, lambda s: queue.note(s, lease, text)
+            ),
+        )
         cohort.join(work)
         return True
 
@@ -192,6 +206,7 @@ class Trainings:
             return
         for step in metrics:
             self._metrics.stepped(training.cohort.base_name, step)
+        self._tracking.log(job_id, metrics)
 
     def _apply_one(self, training: _Training, update: Update) -> None:
         match update:
@@ -227,6 +242,7 @@ class Trainings:
         if update.left:
             training.cohort.gone(update.job_id)
             del self._jobs[update.job_id]
+            self._end_runs(update.job_id)
 
     def _epoch_stored(self, training: _Training, update: EpochStored) -> None:
         orphans: list[str] = []
@@ -259,6 +275,7 @@ class Trainings:
             update.job_id,
             lambda s: progress.fail(s, training.lease, update.code, update.message),
         )
+        self._end_runs(update.job_id)
         self._reports.clear_states(update.job_id)
 
     def finish(self) -> None:
@@ -280,6 +297,7 @@ class Trainings:
                 )
             del self._jobs[job_id]
             self._reports.write(job_id, lambda s, t=training: queue.release(s, t.lease))  # type: ignore[misc]
+            self._end_runs(job_id)
             self._reports.clear_states(job_id)
 
     def stop(self) -> None:
@@ -297,3 +315,13 @@ class Trainings:
             job_id,
             lambda s: queue.requeue(s, training.lease, reason, max_attempts=attempts),
         )
+        self._end_runs(job_id)
+
+    def _end_runs(self, job_id: str) -> None:
+        """End the trackers' runs of a job that was let go, with the status it has now."""
+
+        def status() -> str:
+            with self._reports.database.reading() as session:
+                return session.scalars(select(Job.status).where(Job.id == job_id)).one()
+
+        self._tracking.end(job_id, status)
