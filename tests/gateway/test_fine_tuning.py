@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from tests.gateway.conftest import MakeGateway
 from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, examples, preferences
 
 from tunesmith.platform.domain.training import StepMetrics
@@ -334,6 +335,29 @@ def test_files_must_fit(tenant: Tenant) -> None:
     tenant.client.files.delete(same)
     with pytest.raises(openai.NotFoundError):
         create(tenant, training_file=same)
+
+
+def test_an_integration_that_the_operator_enabled_is_kept(make_gateway: MakeGateway) -> None:
+    tenant = make_gateway(trackers=["wandb"]).tenant()
+    wanted: list[Any] = [
+        {"type": "wandb", "wandb": {"project": "tickets", "name": "first", "tags": ["a", "b"]}},
+        {"type": "wandb", "wandb": {"project": "tickets", "entity": None}},
+    ]
+    job = create(tenant, integrations=wanted)
+    shown = tenant.client.fine_tuning.jobs.retrieve(job.id).integrations
+    assert shown is not None
+    assert [integration.wandb.project for integration in shown] == ["tickets", "tickets"]
+    assert (shown[0].wandb.name, shown[0].wandb.tags) == ("first", ["a", "b"])
+    assert shown[1].wandb.to_dict() == {"project": "tickets"}
+    assert create(tenant).integrations == []
+
+
+def test_an_integration_that_the_operator_enabled_not_is_refused(
+    make_gateway: MakeGateway,
+) -> None:
+    tenant = make_gateway(trackers=["mlflow"]).tenant()
+    with pytest.raises(openai.BadRequestError, match="not enabled 'wandb'"):
+        create(tenant, integrations=[{"type": "wandb", "wandb": {"project": "p"}}])
 
 
 def test_empty_integrations_and_nulls_are_nothing(tenant: Tenant) -> None:

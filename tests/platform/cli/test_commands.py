@@ -159,6 +159,60 @@ def test_create_uploads_a_local_file_and_uses_the_only_base(
     }
 
 
+def test_create_takes_a_method_and_any_hyperparameter(run: Run, fake: FakePlatform) -> None:
+    fake.on("POST", "/v1/fine_tuning/jobs", _job("queued"))
+    run(
+        "jobs", "create", "file-1", "--model", "pocket", "--method", "dpo", "--n-epochs", "2",
+        "--set", "beta=0.2", "--set", "lora_rank=16", "--set", "target_modules=q_proj, v_proj",
+        "--set", "lr_scheduler_type=cosine", "--set", "batch_size=auto", "--set", "new_one=a=b",
+        "--json",
+    )  # fmt: skip
+    given = {
+        "n_epochs": 2,
+        "beta": 0.2,
+        "lora_rank": 16,
+        "target_modules": ["q_proj", "v_proj"],
+        "lr_scheduler_type": "cosine",
+        "batch_size": "auto",
+        "new_one": "a=b",
+    }
+    method = fake.last("POST").json()["method"]
+    assert method == {"type": "dpo", "dpo": {"hyperparameters": given}}
+
+
+def test_create_with_a_method_alone(run: Run, fake: FakePlatform) -> None:
+    fake.on("POST", "/v1/fine_tuning/jobs", _job("queued"))
+    run("jobs", "create", "file-1", "--model", "pocket", "--method", "dpo", "--json")
+    assert fake.last("POST").json()["method"] == {"type": "dpo", "dpo": {"hyperparameters": {}}}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--set", "lora_rank"], "--set is NAME=VALUE; it is 'lora_rank'"),
+        (["--set", "lora_rank=many"], "--set lora_rank is a number or \"auto\"; it is 'many'"),
+        (["--set", "beta=nan"], "--set beta is a number"),
+        (["--n-epochs", "few"], '--n-epochs is a number or "auto"'),
+        (["--n-epochs", "3", "--set", "n_epochs=4"], "n_epochs is given twice"),
+    ],
+)
+def test_a_setting_of_the_wrong_form_is_refused(run: Run, options: list[str], says: str) -> None:
+    result = run("jobs", "create", "file-1", "--model", "pocket", *options)
+    assert result.code == 1
+    assert says in " ".join(result.err.split())
+
+
+def test_a_dpo_job_is_shown_with_what_it_trains_with(run: Run, fake: FakePlatform) -> None:
+    options = {"hyperparameters": {"beta": 0.2, "target_modules": ["q_proj"]}}
+    job = _job("queued", hyperparameters=None, method={"type": "dpo", "dpo": options})
+    fake.on("GET", "/v1/fine_tuning/jobs/ftjob-1", job)
+    result = run("jobs", "get", "ftjob-1")
+    assert result.code == 0
+    assert "dpo" in result.out
+    assert "beta" in result.out
+    assert "q_proj" in result.out
+
+
 def test_create_with_several_bases_asks_which(run: Run, fake: FakePlatform) -> None:
     model = {"id": "small", "object": "model", "created": 1, "owned_by": "tunesmith"}
     fake.on("GET", "/v1/models", _list(model, {**model, "id": "large"}))

@@ -42,6 +42,7 @@ def create_job(
             body.to_request(),
             idempotency_key=idempotency_key,
             is_retry=retry_count.strip() not in ("", "0"),
+            trackers=parts.settings.trackers,
         )
         return Job.of(job)
 

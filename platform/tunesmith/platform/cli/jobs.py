@@ -14,6 +14,7 @@ from tunesmith.platform.following import looks
 from .connection import ApiKey, AsJson, HomeFolder, Tenant, Url
 from .errors import CommandFailed, one_sentence
 from .files import Columns, upload_file
+from .hyperparameters import hyperparameters
 from .models import only_base
 from .output import console, moment, plain, print_fields, print_json, print_table, until
 from .watching import check_succeeded, follow, progress_line
@@ -22,17 +23,6 @@ app = typer.Typer(help="Fine-tuning jobs.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="The job's id, ftjob-...", metavar="JOB_ID")]
 Limit = Annotated[int, typer.Option(help="How many at most.", min=1)]
-
-
-def _number(text: str | None, name: str) -> int | float | str | None:
-    """A hyperparameter's value: a number, or "auto"."""
-    if text is None or text == "auto":
-        return text
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise CommandFailed(f'--{name} is a number or "auto"; it is {text!r}.') from error
-    return int(value) if value.is_integer() else value
 
 
 def _pairs(options: list[str] | None) -> dict[str, str] | None:
@@ -68,6 +58,17 @@ def create_job(
     learning_rate_multiplier: Annotated[
         str | None, typer.Option(help='Times the automatic learning rate, or "auto".')
     ] = None,
+    method: Annotated[
+        str, typer.Option(help="How it learns: supervised (chats), or dpo (preferences).")
+    ] = "supervised",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Any hyperparameter: lora_rank=16, target_modules=q_proj,v_proj. Can be repeated.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="For the same result again.")] = None,
     metadata: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE, can be repeated.", metavar="KEY=VALUE")
@@ -81,18 +82,18 @@ def create_job(
 ) -> None:
     """Tune a model on examples."""
     tenant = Tenant(url, api_key, home)
-    hyperparameters = {
-        "n_epochs": _number(n_epochs, "n-epochs"),
-        "batch_size": _number(batch_size, "batch-size"),
-        "learning_rate_multiplier": _number(learning_rate_multiplier, "learning-rate-multiplier"),
+    named = {
+        "n_epochs": n_epochs,
+        "batch_size": batch_size,
+        "learning_rate_multiplier": learning_rate_multiplier,
     }
-    given = {name: value for name, value in hyperparameters.items() if value is not None}
+    given = hyperparameters(named, settings or [])
     wanted: dict[str, Any] = {
         "suffix": suffix,
         "seed": seed,
         "metadata": _pairs(metadata),
-        "method": {"type": "supervised", "supervised": {"hyperparameters": given}}
-        if given
+        "method": {"type": method, method: {"hyperparameters": given}}
+        if given or method != "supervised"
         else None,
     }
     with one_sentence(tenant.url):
@@ -163,13 +164,15 @@ def _show(job: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(job)
         return
-    supervised = ((job.get("method") or {}).get("supervised") or {}).get("hyperparameters")
+    method = job.get("method") or {"type": "supervised"}
+    options = method.get(method["type"]) or {}
     error = job.get("error") or {}
     print_fields(
         {
             "job": job["id"],
             "status": job["status"],
             "model": job["model"],
+            "method": method["type"],
             "tuned model": job.get("fine_tuned_model"),
             "created": moment(job["created_at"]),
             "finished": moment(job.get("finished_at")),
@@ -177,7 +180,7 @@ def _show(job: dict[str, Any], as_json: bool) -> None:
             "training file": job.get("training_file"),
             "validation file": job.get("validation_file"),
             "result files": job.get("result_files"),
-            "hyperparameters": supervised or job.get("hyperparameters"),
+            "hyperparameters": options.get("hyperparameters") or job.get("hyperparameters"),
             "trained tokens": job.get("trained_tokens"),
             "seed": job.get("seed"),
             "metadata": job.get("metadata"),
