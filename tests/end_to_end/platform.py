@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from sqlalchemy import select
 
 from tunesmith.platform.database import Database
 from tunesmith.platform.database.models import Model
+from tunesmith.platform.supervisor.ports import free_port
 
 FINAL = ("succeeded", "failed", "cancelled")
 START_SECONDS = 300.0
@@ -170,12 +170,6 @@ def running(home: Path, environment: dict[str, str] | None = None) -> Iterator[P
         yield platform
     finally:
         platform.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def until(

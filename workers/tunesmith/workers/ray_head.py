@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from pathlib import Path
 
 from tunesmith.platform.settings import Settings
+from tunesmith.platform.supervisor.ports import free_port
 
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 
@@ -45,18 +45,12 @@ def main() -> None:
         "--include-dashboard", "false",
         # Free ports: the default ones may be another Ray's on this machine.
         "--dashboard-agent-listen-port", "0",
-        "--ray-client-server-port", str(_free_port()),
+        "--ray-client-server-port", str(free_port()),
         "--object-store-memory", str(_OBJECT_STORE_BYTES),
         "--temp-dir", str(folder),
         "--disable-usage-stats",
     ]  # fmt: skip
     os.execv(sys.executable, command)  # noqa: S606
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 if __name__ == "__main__":

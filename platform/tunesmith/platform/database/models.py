@@ -49,7 +49,6 @@ class ApiKey(Base):
     hash: Mapped[str] = mapped_column(String(64), unique=True)
     hint: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[float]
-    last_used_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
 
 

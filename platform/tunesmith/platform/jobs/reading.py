@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
@@ -10,6 +11,8 @@ from sqlalchemy.orm import Session
 from tunesmith.platform.database.models import Checkpoint, Job, JobEvent
 from tunesmith.platform.database.paging import Page, page
 from tunesmith.platform.domain.errors import NotFound
+
+_Row = TypeVar("_Row", JobEvent, Checkpoint)
 
 
 def get_job(session: Session, tenant_id: str, job_id: str) -> Job:
@@ -69,15 +72,7 @@ def list_events(
         NotFound: no such job of this tenant, or `after` names no event of it.
     """
     get_job(session, tenant_id, job_id)
-    after_seq = None
-    if after:
-        after_seq = session.scalars(
-            select(JobEvent.seq).where(JobEvent.id == after, JobEvent.job_id == job_id)
-        ).one_or_none()
-        if after_seq is None:
-            raise NotFound(f"Job {job_id!r} has no event {after!r}.", param="after")
-    query = select(JobEvent).where(JobEvent.job_id == job_id)
-    return page(session, query, JobEvent.seq, after_seq=after_seq, limit=limit)
+    return _page_of_job(session, JobEvent, "event", job_id, after=after, limit=limit)
 
 
 def list_checkpoints(
@@ -89,12 +84,18 @@ def list_checkpoints(
         NotFound: no such job of this tenant, or `after` names no checkpoint of it.
     """
     get_job(session, tenant_id, job_id)
+    return _page_of_job(session, Checkpoint, "checkpoint", job_id, after=after, limit=limit)
+
+
+def _page_of_job(
+    session: Session, table: type[_Row], word: str, job_id: str, *, after: str | None, limit: int
+) -> Page[_Row]:
     after_seq = None
     if after:
         after_seq = session.scalars(
-            select(Checkpoint.seq).where(Checkpoint.id == after, Checkpoint.job_id == job_id)
+            select(table.seq).where(table.id == after, table.job_id == job_id)
         ).one_or_none()
         if after_seq is None:
-            raise NotFound(f"Job {job_id!r} has no checkpoint {after!r}.", param="after")
-    query = select(Checkpoint).where(Checkpoint.job_id == job_id)
-    return page(session, query, Checkpoint.seq, after_seq=after_seq, limit=limit)
+            raise NotFound(f"Job {job_id!r} has no {word} {after!r}.", param="after")
+    query = select(table).where(table.job_id == job_id)
+    return page(session, query, table.seq, after_seq=after_seq, limit=limit)

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,19 +29,15 @@ def register() -> None:
 
     if current_platform.is_cpu():
         guard_cpu_operations()
-    storage_url = os.environ.get("TUNESMITH_STORAGE_URL")
-    home = os.environ.get("TUNESMITH_HOME")
-    if not storage_url or not home:
-        log.warning("no adapters are pulled: TUNESMITH_STORAGE_URL or TUNESMITH_HOME is not set")
-        return
     from vllm.lora.request import LoRARequest
     from vllm.lora.resolver import LoRAResolver, LoRAResolverRegistry
 
+    from tunesmith.platform.settings import Settings
     from tunesmith.platform.storage import CorruptAdapter, ObjectNotFound, Storage
     from tunesmith.platform.storage.adapters import fetch_adapter
 
-    storage = Storage(storage_url)
-    cache = Path(home) / "cache" / "adapters"
+    settings = Settings()
+    storage, cache = Storage(settings.storage_url), settings.adapter_cache
 
     class DigestResolver(LoRAResolver):  # type: ignore[misc]
         """Pulls `adapters/<digest>` from storage."""
