@@ -190,7 +190,7 @@ class Job(BaseModel):
             **{
                 name: value
                 for name, value in job.hyperparameters.items()
-                if name in OPENAI or value != AUTO
+                if name in OPENAI or (value is not None and value != AUTO)
             }
         )
         method = str(job.method["type"])
