@@ -8,7 +8,7 @@ ARGS ?=
 # Where make demo writes its figures as JSON
 REPORT ?=
 
-.PHONY: help demo up doctor environment test test-quick lint format lock clean
+.PHONY: help demo up doctor environment test test-quick lint format bench-train lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ lint: environment ## ruff, mypy --strict and the import contracts
 format: environment ## Format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+bench-train: environment ## Measure the cohort trainer beside TRL, 25 minutes (ARGS="--only 2 --repeats 3")
+	@$(BIN)/python -m tests.benchmarks.train $(ARGS)
 
 lock: environment ## Make requirements/lock.txt from pyproject.toml (UPGRADE=1, or UPGRADE=name)
 	@scripts/lock

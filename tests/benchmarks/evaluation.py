@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that every torch user knows
+import transformers
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -20,6 +21,7 @@ def mean_loss(model: str | Path, adapter: str | Path, rows: str | Path) -> float
         adapter: directory of an adapter in PEFT's format.
         rows: JSON file of {"input_ids", "labels"}.
     """
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     tuned = PeftModel.from_pretrained(base, str(adapter)).eval()
     total, learned = 0.0, 0

@@ -19,7 +19,7 @@ def measure(bench: Bench) -> Section:
     """Peak resident memory with 1 and 16 slots under the same budget per pass."""
     slots = 4 if bench.quick else 16
     hyperparameters = Hyperparameters(rank=32)
-    count = 12 if bench.quick else 100
+    count = 64 if bench.quick else 100
     files = [bench.workload.file(count, seed=number) for number in range(slots)]
     parameters = load_shape(bench.workload.model).lora_parameters(hyperparameters.rank)
     arithmetic = BYTES_PER_PARAMETER * parameters
@@ -70,7 +70,12 @@ def measure(bench: Bench) -> Section:
                 "the libraries would lower the sum"
             ),
         ),
-        Figure.of(f"{slots} of our slots, over one TRL process", ratios(many, peer), "x", higher_is_better=False),
+        Figure.of(
+            f"{slots} of our slots, over one TRL process",
+            ratios(many, peer),
+            "x",
+            higher_is_better=False,
+        ),
         Figure.of(
             "growth per slot, over 16 bytes per LoRA parameter",
             [value / arithmetic for value in grown],
@@ -90,8 +95,12 @@ def measure(bench: Bench) -> Section:
             note="by the sizes of all live tensors; 0.75 where gradients are freed after a step",
         ),
         Figure.of("1 slot, peak", [value / MIB for value in one], "MiB", higher_is_better=False),
-        Figure.of(f"{slots} slots, peak", [value / MIB for value in many], "MiB", higher_is_better=False),
-        Figure.of("one TRL process, peak", [value / MIB for value in peer], "MiB", higher_is_better=False),
+        Figure.of(
+            f"{slots} slots, peak", [value / MIB for value in many], "MiB", higher_is_better=False
+        ),
+        Figure.of(
+            "one TRL process, peak", [value / MIB for value in peer], "MiB", higher_is_better=False
+        ),
     ]
     section.method = ["Peak: VmHWM, which each process reads of itself at its end."]
     section.runs = {side: [run.raw() for run in each] for side, each in runs.items()}

@@ -36,7 +36,10 @@ def measure(bench: Bench) -> Section:
         side: [run.account["jobs"][0]["tokens"] / run.wall for run in each]
         for side, each in runs.items()
     }
-    best = max(("TRL padding-free", "TRL padded"), key=lambda side: sorted(loop[side])[len(loop[side]) // 2])
+    best = max(
+        ("TRL padding-free", "TRL padded"),
+        key=lambda side: sorted(loop[side])[len(loop[side]) // 2],
+    )
     section = Section(1, "One job of 500 short examples, against TRL")
     section.held_equal = bench.held_equal(
         hyperparameters, data=tokens, steps=[run.steps for run in (runs["ours"][0], runs[best][0])]

@@ -1,8 +1,8 @@
 """Our side of a plan: one process, one resident base, a cohort (see plan.py).
 
-`python our_process.py PLAN ACCOUNT`. Mode "arrivals" (the default) submits the jobs one after
-another, `arrival_gap` seconds apart, and steps the cohort meanwhile. Mode "resident" lets all join
-before the first step and takes `steps` steps of each, for memory.
+`python -m tests.benchmarks.our_process PLAN ACCOUNT`. Mode "arrivals" (the default) submits the
+jobs one after another, `arrival_gap` seconds apart, and steps the cohort meanwhile. Mode "resident"
+lets all join before the first step and takes `steps` steps of each, for memory.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import torch
 from tunesmith.workers.trainer.base import Base, load_base
 from tunesmith.workers.trainer.cohort import Cohort
 from tunesmith.workers.trainer.render import Row
-from tunesmith.workers.trainer.report import SlotFailed
 from tunesmith.workers.trainer.spec import SlotSpec
+
+from .stepping import stepped
 
 
 def main(plan_path: str, account_path: str) -> None:
@@ -59,9 +60,7 @@ def _arrivals(base: Base, plan: dict[str, Any]) -> dict[str, Any]:
         if not outputs:
             time.sleep(max(0.0, waiting[0][0] - time.time()))
             continue
-        for report in cohort.step():
-            if isinstance(report, SlotFailed):
-                raise RuntimeError(f"{report.slot}: {report.reason}")
+        for report in stepped(cohort):
             seen = jobs[report.slot]
             seen["steps"] += 1
             seen["tokens"] += report.tokens
@@ -83,9 +82,7 @@ def _resident(base: Base, plan: dict[str, Any]) -> dict[str, Any]:
     names = {job["name"] for job in plan["jobs"]}
     most = 0
     while min(cohort.progress(name).step for name in names) < plan["steps"]:
-        for report in cohort.step():
-            if isinstance(report, SlotFailed):
-                raise RuntimeError(f"{report.slot}: {report.reason}")
+        stepped(cohort)
         most = max(most, memory("VmRSS"))
     return {
         "jobs": [],

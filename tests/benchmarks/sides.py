@@ -120,7 +120,9 @@ def peer_environment(folder: Path, say: Any = print) -> Path:
 
 
 def _pip(command: Sequence[str | Path], *, check: bool = True) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
     if check and done.returncode:
         raise PeerUnavailable(
             f"{' '.join(map(str, command))} failed:\n{(done.stderr or done.stdout)[-2000:]}"

@@ -79,8 +79,12 @@ def measure(bench: Bench) -> Section:
             target=1.5,
             note="both bases in memory when the first job is submitted",
         ),
-        Figure.of("sixteen TRL processes, over ours with its start", ratios(separate, started), "x"),
-        Figure.of("one TRL process, over ours, both with their start", ratios(kept_started, started), "x"),
+        Figure.of(
+            "sixteen TRL processes, over ours with its start", ratios(separate, started), "x"
+        ),
+        Figure.of(
+            "one TRL process, over ours, both with their start", ratios(kept_started, started), "x"
+        ),
         Figure.of("our cohort, base resident", resident, "s"),
         Figure.of("our cohort, process start and base load included", started, "s"),
         Figure.of("one TRL process in turn, base resident", kept, "s"),
@@ -90,13 +94,16 @@ def measure(bench: Bench) -> Section:
             "s",
             note=(
                 f"round 1 ran all {count} one after another; each later round timed "
-                f"{min(LATER_PROCESSES, count)} of them, others each time, and counts {count} times "
-                "their mean"
+                f"{min(LATER_PROCESSES, count)} of them, others each time, and counts {count} "
+                "times their mean"
             ),
         ),
     ]
     losses = [
-        [mean_loss(bench.workload.model, _adapter(bench, side, n), file) for n, file in enumerate(files)]
+        [
+            mean_loss(bench.workload.model, _adapter(bench, side, n), file)
+            for n, file in enumerate(files)
+        ]
         for side in ("ours", "in-turn")
     ]
     section.figures.append(loss_agreement(*(statistics.mean(each) for each in losses)))
@@ -105,7 +112,9 @@ def measure(bench: Bench) -> Section:
         "processes, from the first start to the last end. Arrivals are",
         f"{ARRIVAL_GAP} s apart for ours, all at once for TRL, which only shortens TRL's time.",
     ]
-    section.runs = {side: [[run.raw() for run in each] for each in lists] for side, lists in runs.items()}
+    section.runs = {
+        side: [[run.raw() for run in each] for each in lists] for side, lists in runs.items()
+    }
     return section
 
 
@@ -127,12 +136,15 @@ def longer_jobs(processes: list[list[Run]], ours: list[Run], epochs: int) -> str
     longer = AUTO_EPOCHS / epochs
     ratio = jobs * (wall - loop + loop * longer) / (resident * longer)
     return (
-        f"a TRL process takes {wall:.1f} s, {wall - loop:.1f} s of it outside its training loop, so "
-        f"the ratio falls with longer jobs: about {ratio:.1f}x at {AUTO_EPOCHS} epochs (computed)"
+        f"a TRL process takes {wall:.1f} s, {wall - loop:.1f} s of it outside its training loop, "
+        f"so the ratio falls with longer jobs: about {ratio:.1f}x at {AUTO_EPOCHS} epochs "
+        "(computed)"
     )
 
 
-def _named(bench: Bench, number: int, rows: Path, hyperparameters: Hyperparameters, side: str) -> dict[str, object]:
+def _named(
+    bench: Bench, number: int, rows: Path, hyperparameters: Hyperparameters, side: str
+) -> dict[str, object]:
     return bench.job(f"job-{number}", rows, hyperparameters, side)
 
 

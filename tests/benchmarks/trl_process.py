@@ -18,10 +18,11 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 STARTED = time.time()
 
-import accelerate  # noqa: E402
+import accelerate  # type: ignore[import-untyped,unused-ignore]  # noqa: E402
 import datasets  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 import peft  # noqa: E402
 import torch  # noqa: E402
@@ -34,10 +35,10 @@ class Clock(transformers.TrainerCallback):  # type: ignore[misc,unused-ignore]
 
     began = ended = 0.0
 
-    def on_train_begin(self, *_args, **_others):  # type: ignore[no-untyped-def]
+    def on_train_begin(self, *_args: Any, **_others: Any) -> None:
         self.began = time.time()
 
-    def on_train_end(self, *_args, **_others):  # type: ignore[no-untyped-def]
+    def on_train_end(self, *_args: Any, **_others: Any) -> None:
         self.ended = time.time()
 
 
@@ -46,7 +47,7 @@ def main(plan_path: str, account_path: str) -> None:
     plan = json.loads(Path(plan_path).read_text())
     torch.set_num_threads(plan["threads"])
     datasets.disable_progress_bars()
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     model = transformers.AutoModelForCausalLM.from_pretrained(plan["model"], dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(plan["model"])
     loaded = time.time()
@@ -68,7 +69,7 @@ def main(plan_path: str, account_path: str) -> None:
     Path(account_path).write_text(json.dumps(result))
 
 
-def train(model, tokenizer, job, mode):  # type: ignore[no-untyped-def]
+def train(model: Any, tokenizer: Any, job: dict[str, Any], mode: str) -> tuple[Any, dict[str, Any]]:
     """One job; returns the base without its adapter, and the job's account."""
     started = time.time()
     rows = json.loads(Path(job["rows"]).read_text())
@@ -132,7 +133,7 @@ def train(model, tokenizer, job, mode):  # type: ignore[no-untyped-def]
     return trainer.model.unload(), account
 
 
-def peak_rss():  # type: ignore[no-untyped-def]
+def peak_rss() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
