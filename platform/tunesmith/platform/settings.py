@@ -81,13 +81,26 @@ class Settings(BaseSettings):
         description="Times that a job is begun, without getting further, before it fails.",
     )
     slots_per_cohort: int = Field(
-        default=4, ge=1, description="Jobs that train side by side on one resident base."
+        default=16,
+        ge=1,
+        description="Most jobs that train side by side on one resident base, memory permitting.",
     )
     checkpoint_every_steps: int = Field(
         default=50, ge=1, description="Optimizer steps between two resumable checkpoints."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where the base is trained and served."
+    )
+    base_quantization: Literal["4bit"] | None = Field(
+        default=None,
+        description="`4bit` lets trainers hold the base in NF4 (QLoRA; needs bitsandbytes): less"
+        " memory, slower, and the base that engines serve stays as it is.",
+    )
+    trainer_memory_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory of a trainer's device for jobs beside the base. Unset: 90 % of what is"
+        " free when the base is loaded.",
     )
     trainer_threads: int = Field(
         default=0, ge=0, description="CPU threads of a trainer; 0: the machine's physical cores."

@@ -42,12 +42,14 @@ class ToldCohort:
     settings: Any = field(default_factory=lambda: SimpleNamespace(base_digest="d"))
     next_updates: list[Update] = field(default_factory=list)
     lost: bool = False
+    full: bool = False
 
     def join(self, work: TrainingWork) -> None:
         self.jobs.add(work.job_id)
 
     def gone(self, job_id: str) -> None:
         self.jobs.discard(job_id)
+        self.full = False
 
     drop = leave = gone
 

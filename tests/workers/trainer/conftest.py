@@ -61,7 +61,6 @@ def spec() -> Callable[..., SlotSpec]:
             "batch_size": 4,
             "warmup_steps": 1,
             "seed": 11,
-            "micro_batch_tokens": 64,
         }
         return SlotSpec(name=name, **(settings | fields))
 

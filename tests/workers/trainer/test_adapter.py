@@ -20,6 +20,7 @@ from tunesmith.workers.trainer.base import Base, load_shape
 from tunesmith.workers.trainer.cohort import Cohort
 from tunesmith.workers.trainer.errors import AdapterInvalid
 from tunesmith.workers.trainer.render import Row
+from tunesmith.workers.trainer.report import StepReport
 from tunesmith.workers.trainer.spec import SlotSpec
 from tunesmith.workers.trainer.validation import validate_adapter
 
@@ -86,16 +87,19 @@ def test_peft_reads_it_and_computes_the_same(
     }  # fmt: skip
     stock = AutoModelForCausalLM.from_pretrained(base_directory, dtype=torch.float32)
     tuned = PeftModel.from_pretrained(stock, tmp_path / "adapter").eval()
-    ids = torch.tensor([list(rows(1)[0].input_ids)])
+    [row] = data = rows(1)
+    ids = torch.tensor([list(row.input_ids)])
+    labels = torch.where(torch.tensor(list(row.loss_mask), dtype=torch.bool), ids[0], -100)
     with torch.no_grad():
-        theirs = tuned(input_ids=ids).logits
-        plain = base.model(input_ids=ids).logits
+        theirs = float(tuned(input_ids=ids, labels=labels.unsqueeze(0)).loss)
+        with tuned.disable_adapter():
+            plain = float(tuned(input_ids=ids, labels=labels.unsqueeze(0)).loss)
     cohort = Cohort(base)
-    cohort.join(spec(), rows(8), initial_adapter=trained)
-    with torch.no_grad():
-        ours = base.model(input_ids=ids).logits
-    assert torch.allclose(ours, theirs, atol=1e-5)
-    assert not torch.allclose(plain, theirs, atol=1e-2)
+    cohort.join(spec(n_epochs=1), data, initial_adapter=trained)
+    [report] = cohort.step()
+    assert isinstance(report, StepReport)
+    assert report.loss == pytest.approx(theirs, rel=1e-5)
+    assert report.loss != pytest.approx(plain, rel=1e-2)
 
 
 def test_reading_what_was_written(trained: AdapterFiles, tmp_path: Path) -> None:

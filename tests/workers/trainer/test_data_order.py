@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
-
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.workers.trainer.data_order import DataOrder, micro_batches, padded_tokens
-from tunesmith.workers.trainer.render import Row
-from tunesmith.workers.trainer.schedule import learning_rate
+from tunesmith.workers.trainer.data_order import DataOrder
+from tunesmith.workers.trainer.schedule import Schedule, learning_rate
 
 
 @given(
@@ -39,20 +37,27 @@ def test_the_order_is_pinned() -> None:
     assert DataOrder(8, 2, 1, 42).order(0) == [7, 2, 6, 4, 0, 1, 5, 3]
 
 
-@given(lengths=st.lists(st.integers(2, 50), min_size=1, max_size=30), most=st.integers(1, 200))
-def test_micro_batches_keep_every_row_within_the_budget(lengths: list[int], most: int) -> None:
-    rows = [Row(array("i", [3] * n), bytes(n - 1) + b"\x01", i) for i, n in enumerate(lengths)]
-    passes = micro_batches(rows, range(len(rows)), most)
-    assert sorted(index for each in passes for index in each) == list(range(len(rows)))
-    for each in passes:
-        assert len(each) == 1 or padded_tokens(rows, each) <= most
-
-
-@given(total=st.integers(1, 300), warmup=st.integers(0, 310))
-def test_the_rate_rises_to_the_peak_and_falls_but_never_to_zero(total: int, warmup: int) -> None:
-    rates = [learning_rate(step, total, warmup, 1.0) for step in range(total)]
+@given(
+    total=st.integers(1, 300),
+    warmup=st.integers(0, 310),
+    schedule=st.sampled_from(["linear", "cosine", "constant"]),
+)
+def test_the_rate_rises_to_the_peak_and_falls_but_never_to_zero(
+    total: int, warmup: int, schedule: Schedule
+) -> None:
+    rates = [learning_rate(step, total, warmup, 1.0, schedule) for step in range(total)]
     assert all(0 < rate <= 1 for rate in rates)
     assert rates[:warmup] == sorted(rates[:warmup])
     assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
     if warmup < total:
-        assert max(rates) == 1
+        assert max(rates) == pytest.approx(1)
+    if schedule == "constant":
+        assert set(rates[warmup:]) <= {1.0}
+
+
+def test_cosine_is_half_way_down_in_the_middle() -> None:
+    rates = [learning_rate(step, 100, 0, 2.0, "cosine") for step in range(100)]
+    assert rates[0] == 2.0
+    assert rates[50] == pytest.approx(1.0)
+    assert rates[25] > 2.0 * 0.75  # above the straight line
+    assert rates[75] < 2.0 * 0.25

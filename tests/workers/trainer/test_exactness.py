@@ -32,8 +32,10 @@ def run(cohort: Cohort, *, until: int | None = None, of: str = "") -> list[Repor
     return reports
 
 
-def solo(base: Base, spec: SlotSpec, rows: list[Row]) -> tuple[bytes, list[Report]]:
-    cohort = Cohort(base)
+def solo(
+    base: Base, spec: SlotSpec, rows: list[Row], **settings: int
+) -> tuple[bytes, list[Report]]:
+    cohort = Cohort(base, **settings)
     cohort.join(spec, rows)
     reports = run(cohort)
     weights = cohort.adapter(spec.name).weights
@@ -115,7 +117,7 @@ def test_two_slots_with_joins_and_leaves_equal_stock_peft_after_20_steps(
     first = spec("first", rank=4, alpha=8.0, learning_rate=5e-3, batch_size=4, n_epochs=4)
     second = spec("second", rank=8, alpha=32.0, learning_rate=1e-3, batch_size=3, n_epochs=4)
     data = {"first": rows(20, seed=1), "second": rows(15, seed=2, lengths=(10, 60))}
-    cohort = Cohort(base, tokens_per_step=64)
+    cohort = Cohort(base, tokens_per_pass=64)
     initial = {}
     cohort.join(first, data["first"])
     initial["first"] = read_tensors(cohort.adapter("first"))
@@ -146,7 +148,7 @@ def test_step_0_gradient_equals_stock_peft(
     base_directory: Path, base: Base, rows: Rows, spec: Spec
 ) -> None:
     """After one step of AdamW from zero moments, exp_avg is (1 - beta1) times the gradient."""
-    slot = spec("a", max_grad_norm=1e9, micro_batch_tokens=40)
+    slot = spec("a", max_grad_norm=1e9)
     data = rows(12, seed=4)
     cohort = Cohort(base)
     cohort.join(slot, data)
@@ -172,10 +174,10 @@ def test_step_0_gradient_equals_stock_peft(
 def test_neighbours_change_no_bit(base_directory: Path, rows: Rows, spec: Spec) -> None:
     mine = spec("mine", dropout=0.2, n_epochs=3)
     data = rows(13, seed=5)
-    alone, reports = solo(load_base(base_directory, device="cpu"), mine, data)
+    alone, reports = solo(load_base(base_directory, device="cpu"), mine, data, tokens_per_pass=90)
     results = {alone}
     for neighbour_seed, lengths in ((6, (6, 24)), (7, (100, 200))):
-        cohort = Cohort(load_base(base_directory, device="cpu"), tokens_per_step=50)
+        cohort = Cohort(load_base(base_directory, device="cpu"), tokens_per_pass=90)
         cohort.join(
             spec("before", rank=8, dropout=0.5), rows(9, seed=neighbour_seed, lengths=lengths)
         )
@@ -199,10 +201,10 @@ def test_a_name_has_no_influence(base: Base, rows: Rows, spec: Spec) -> None:
     assert solo(base, spec("one"), data)[0] != solo(base, spec("one", seed=12), data)[0]
 
 
-def test_micro_batch_size_changes_rounding_only(base: Base, rows: Rows, spec: Spec) -> None:
+def test_the_size_of_passes_changes_rounding_only(base: Base, rows: Rows, spec: Spec) -> None:
     data = rows(12)
-    _, fine = solo(base, spec(micro_batch_tokens=1), data)
-    _, coarse = solo(base, spec(micro_batch_tokens=100_000), data)
+    _, fine = solo(base, spec(), data, tokens_per_pass=1)
+    _, coarse = solo(base, spec(), data, tokens_per_pass=100_000)
     assert [r.loss for r in fine if isinstance(r, StepReport)] == pytest.approx(
         [r.loss for r in coarse if isinstance(r, StepReport)], rel=1e-5
     )
@@ -226,15 +228,18 @@ def test_a_diverging_neighbour_fails_alone(base: Base, rows: Rows, spec: Spec) -
     assert cohort.adapter("mine").weights == alone
 
 
-def test_the_base_is_as_loaded_when_the_last_slot_left(
+def test_the_base_computes_what_it_did_before_and_after_slots(
     base_directory: Path, rows: Rows, spec: Spec
 ) -> None:
     base = load_base(base_directory, device="cpu")
-    names = [name for name, _ in base.model.named_modules()]
-    before = {name: value.clone() for name, value in base.model.state_dict().items()}
+    ids = torch.arange(3, 40).unsqueeze(0)
+    with torch.no_grad():
+        before = base.model(input_ids=ids).logits
+    weights = {name: value.clone() for name, value in base.model.named_parameters()}
     for _ in range(2):
         solo(base, spec(), rows(8))
-        assert [name for name, _ in base.model.named_modules()] == names
-        after = base.model.state_dict()
-        assert after.keys() == before.keys()
-        assert all(torch.equal(after[name], before[name]) for name in before)
+        with torch.no_grad():
+            assert torch.equal(base.model(input_ids=ids).logits, before)
+        after = {name.replace(".base.", "."): p for name, p in base.model.named_parameters()}
+        assert after.keys() == weights.keys()
+        assert all(torch.equal(after[name], weights[name]) for name in weights)

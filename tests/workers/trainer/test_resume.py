@@ -73,20 +73,20 @@ def test_resume_through_bytes_is_bit_exact_with_dropout(
 def test_a_state_taken_in_the_middle_of_a_batch_is_that_of_the_step_before(
     base: Base, rows: Rows, spec: Spec
 ) -> None:
-    slot = spec(dropout=0.25, batch_size=8, micro_batch_tokens=1)
+    slot = spec(dropout=0.25, batch_size=8)
     data = rows(24, seed=1)
-    cohort = Cohort(base, tokens_per_step=1)  # one row at a time
+    cohort = Cohort(base, tokens_per_pass=1)  # one row at a time
     cohort.join(slot, data)
     at_step_2 = state_after(cohort, 2)
     for _ in range(5):
         assert cohort.step() == []
         assert cohort.state("a").to_bytes() == at_step_2
     finish(cohort)
-    resumed = Cohort(base)
+    resumed = Cohort(base, tokens_per_pass=1)
     cohort.leave("a")
     resumed.join(slot, data, state=at_step_2)
     finish(resumed)
-    straight = Cohort(base)
+    straight = Cohort(base, tokens_per_pass=1)
     resumed_digest = resumed.adapter("a").digest
     resumed.leave("a")
     straight.join(slot, data)
@@ -99,7 +99,7 @@ def test_a_state_with_validation_under_way_validates_again(
 ) -> None:
     slot = spec(n_epochs=1, batch_size=4)
     data, held_out = rows(4), rows(20, seed=1)
-    cohort = Cohort(base, tokens_per_step=1)
+    cohort = Cohort(base, tokens_per_pass=1)
     cohort.join(slot, data, held_out)
     while cohort.progress("a").step == 0:
         assert cohort.step() == []
@@ -171,7 +171,7 @@ def test_damaged_states_are_refused(base: Base, rows: Rows, spec: Spec) -> None:
         "no safetensors": b"hello" * 100,
         "flipped weight": good[: header + 9] + bytes([good[header + 9] ^ 1]) + good[header + 10 :],
         "altered step": good.replace(b'\\"step\\": 2', b'\\"step\\": 1'),
-        "other format": good.replace(b'\\"format\\": 1', b'\\"format\\": 9'),
+        "other format": good.replace(b'\\"format\\": 2', b'\\"format\\": 9'),
     }
     for reason, content in damaged.items():
         assert content != good, reason

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tunesmith.platform.domain.hyperparameters import AUTO, METHODS
 from tunesmith.platform.domain.training import Prepared
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.training.cohort_worker import CohortWorker
@@ -22,7 +23,7 @@ from tunesmith.workers.training.work import (
 from .conftest import ended, gather, pairs
 
 Prepare = Callable[..., Prepared | Refusal]
-AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
+ALL_AUTO = dict.fromkeys(METHODS["supervised"], AUTO)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def prepared(base_directory: Path, tmp_path: Path) -> Prepare:
             "storage_url": str(tmp_path / "storage"),
             "training_key": training_key,
             "validation_key": None,
-            "hyperparameters": AUTO,
+            "hyperparameters": ALL_AUTO,
             "max_rank": 32,
             "parent_digest": None,
         }
@@ -47,11 +48,16 @@ def prepared(base_directory: Path, tmp_path: Path) -> Prepare:
 def test_auto_becomes_numbers(prepared: Prepare, put_examples: Callable[..., str]) -> None:
     result = prepared(put_examples(pairs(100)))
     assert isinstance(result, Prepared)
-    assert set(result.hyperparameters) == set(AUTO)
+    assert set(result.hyperparameters) == set(METHODS["supervised"])
+    assert AUTO not in result.hyperparameters.values()
     epochs, batch = result.hyperparameters["n_epochs"], result.hyperparameters["batch_size"]
-    assert result.total_steps == epochs * -(-100 // batch)
+    assert result.hyperparameters["validation_split"] == 0.1
+    assert result.total_steps == epochs * -(-90 // batch)
     assert result.recipe["rank"] <= 32
+    assert result.recipe["keep_best"]
     assert "100 examples" in result.notes[0]
+    assert "10 of the 100 training examples are held out" in result.notes[1]
+    assert "90 rows" in result.notes[2]
     assert not result.warnings
 
 
@@ -63,7 +69,9 @@ def test_given_values_are_kept(prepared: Prepare, put_examples: Callable[..., st
     )
     assert isinstance(one, Prepared)
     assert isinstance(auto, Prepared)
-    assert one.hyperparameters == given
+    assert one.hyperparameters.items() >= given.items()
+    assert "too few to hold some out" in one.notes[1]
+    assert not one.recipe["keep_best"]
     assert one.total_steps == 8
     assert one.recipe["learning_rate"] == pytest.approx(auto.recipe["learning_rate"] / 2)
 
@@ -118,7 +126,7 @@ def test_damaged_examples_are_a_refusal(
 def test_a_value_out_of_range_names_the_range(
     prepared: Prepare, put_examples: Callable[..., str]
 ) -> None:
-    result = prepared(put_examples(pairs()), hyperparameters=AUTO | {"n_epochs": 51})
+    result = prepared(put_examples(pairs()), hyperparameters=ALL_AUTO | {"n_epochs": 51})
     assert isinstance(result, Refusal)
     assert result.code == "invalid_hyperparameter"
     assert "1 to 50" in result.message
@@ -144,3 +152,42 @@ def test_an_earlier_adapter_that_is_gone_is_a_refusal(
     result = prepared(put_examples(pairs()), parent_digest="0" * 64)
     assert isinstance(result, Refusal)
     assert result.code == "model_not_found"
+
+
+def test_a_split_is_held_out_only_without_a_validation_file(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    training, validation = put_examples(pairs(100)), put_examples(pairs(9, "parcel"), "b")
+    with_file = prepared(training, validation_key=validation)
+    asked = prepared(training, hyperparameters=ALL_AUTO | {"validation_split": 0.25})
+    refused = prepared(training, hyperparameters=ALL_AUTO | {"validation_split": 0})
+    assert isinstance(with_file, Prepared)
+    assert isinstance(asked, Prepared)
+    assert isinstance(refused, Prepared)
+    assert with_file.hyperparameters["validation_split"] == 0.0
+    assert "on the validation file" in with_file.notes[1]
+    assert with_file.recipe["keep_best"]
+    assert "25 of the 100 training examples are held out" in asked.notes[1]
+    assert "all examples are trained on" in refused.notes[1]
+    assert refused.recipe["patience"] is None
+
+
+def test_what_no_trainer_of_the_base_could_hold_is_refused_with_the_numbers(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    trainer = {
+        "slot_bytes": 1_000_000, "token_bytes": 10_000, "recomputed_token_bytes": 5_000,
+        "logits_bytes": 100_000, "device": "cpu",
+    }  # fmt: skip
+    key = put_examples(pairs(20))
+    fixed = prepared(key, trainer=trainer, hyperparameters=ALL_AUTO | {"lora_rank": 32})
+    assert isinstance(fixed, Refusal)
+    assert fixed.code == "does_not_fit"
+    assert "LoRA rank 32" in fixed.message
+    assert "the device has 1 MB" in fixed.message
+    lower = prepared(key, trainer=trainer)  # "auto" takes what fits
+    assert isinstance(lower, Prepared)
+    assert lower.recipe["rank"] == 16
+    nothing = prepared(key, trainer=trainer | {"slot_bytes": 100})
+    assert isinstance(nothing, Refusal)
+    assert "rank 1" in nothing.message

@@ -9,6 +9,7 @@ import ray
 import structlog
 from sqlalchemy import select
 
+from tunesmith.platform import bases
 from tunesmith.platform.database.models import BaseModel, Job
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.jobs import progress, queue
@@ -37,9 +38,9 @@ class CohortPool:
     def __iter__(self) -> Iterator[RunningCohort]:
         return iter(list(self._cohorts.values()))
 
-    def start_for(self, bases: Sequence[BaseModel]) -> None:
+    def start_for(self, needed: Sequence[BaseModel]) -> None:
         """A cohort for every base that a job waits for; one of an older base ends when idle."""
-        for base in bases:
+        for base in needed:
             running = self._cohorts.get(base.name)
             if running is None:
                 self._start(base)
@@ -50,7 +51,10 @@ class CohortPool:
         """Cohorts whose base is resident. What cannot start is ended, and its jobs are told."""
         for cohort in self:
             try:
+                known = cohort.ready
                 if cohort.check_ready():
+                    if not known:
+                        self._record(cohort)
                     yield cohort
                 else:
                     self._tell_who_waits(cohort)
@@ -85,8 +89,17 @@ class CohortPool:
             threads=self._settings.trainer_threads,
             storage_url=self._settings.storage_url,
             checkpoint_every_steps=self._settings.checkpoint_every_steps,
+            quantization=self._settings.base_quantization,
+            memory_bytes=self._settings.trainer_memory_bytes,
         )
         self._cohorts[base.name] = RunningCohort.start(base.name, settings, gpus=self._gpus())
+
+    def _record(self, cohort: RunningCohort) -> None:
+        """Keep what the trainer measured: jobs that could never fit are refused at creation."""
+        with self._reports.database.transaction() as session:
+            bases.record_trainer(
+                session, cohort.base_name, cohort.settings.base_digest, dict(cohort.figures or {})
+            )
 
     def _gpus(self) -> float:
         if self._settings.device == "auto":

@@ -33,6 +33,8 @@ class RunningCohort:
 
     Attributes:
         idle_since: when its last job left, by the monotonic clock; None while it has jobs.
+        figures: what it measured of the base and its device, once it is ready.
+        full: whether it had no room for a job, and none has left since.
     """
 
     base_name: str
@@ -43,6 +45,8 @@ class RunningCohort:
     ready: bool = False
     jobs: set[str] = field(default_factory=set)
     idle_since: float | None = None
+    figures: dict[str, Any] | None = None
+    full: bool = False
     _updates_ref: Any = None
 
     @classmethod
@@ -66,7 +70,7 @@ class RunningCohort:
         if not done:
             return False
         try:
-            ray.get(self.ready_ref)
+            self.figures = ray.get(self.ready_ref)
         except ray.exceptions.ActorDiedError as error:
             cause = _creation_error(error)
             if cause is not None:
@@ -98,6 +102,7 @@ class RunningCohort:
     def gone(self, job_id: str) -> None:
         """A job has left."""
         self.jobs.discard(job_id)
+        self.full = False
         if not self.jobs and self.idle_since is None:
             self.idle_since = time.monotonic()
 

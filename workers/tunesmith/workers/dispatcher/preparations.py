@@ -120,6 +120,9 @@ class Preparations:
             hyperparameters=job.hyperparameters,
             max_rank=base.max_rank,
             parent_digest=job.parent_digest,
+            method=job.method["type"],
+            seed=job.seed,
+            trainer=base.config.get("trainer"),
         )
 
 

@@ -30,6 +30,8 @@ from tunesmith.workers.training.work import (
     Failed,
     Finished,
     Joined,
+    NoRoom,
+    Noted,
     Refusal,
     StateStored,
     Stepped,
@@ -100,6 +102,7 @@ class Trainings:
         for cohort in self._cohorts.ready():
             while (
                 queued
+                and not cohort.full
                 and len(cohort.jobs) < self._settings.slots_per_cohort
                 and self._start_one(cohort)
             ):
@@ -158,6 +161,7 @@ class Trainings:
             parent_digest=job.parent_digest,
             resume_key=job.resume_key,
             state_prefix=f"jobs/{job.id}/states/{lease.token}",
+            validation_split=float(job.hyperparameters.get("validation_split") or 0.0),
         )
 
     def take_updates(self) -> None:
@@ -222,6 +226,15 @@ class Trainings:
                 training.publishing = self._reports.beside(
                     self._publisher.publish, training.lease, update
                 )
+            case Noted():
+                self._reports.write(
+                    update.job_id, lambda s: queue.note(s, training.lease, update.message)
+                )
+            case NoRoom():
+                # Whoever waits longest is claimed first, again, as soon as somebody leaves.
+                training.cohort.gone(update.job_id)
+                training.cohort.full = bool(training.cohort.jobs)
+                self._requeue(training, f"Waiting for memory: {update.message}", counts=False)
             case Failed():
                 self._failed(training, update)
 

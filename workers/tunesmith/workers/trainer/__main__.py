@@ -76,10 +76,12 @@ def _train(options: argparse.Namespace) -> int:
         n_epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate_multiplier=options.learning_rate_multiplier,
+        lora_dropout=options.dropout,
         max_rank=options.max_rank,
+        validated=bool(validation.rows),
     )
     print(recipe.explanation, file=sys.stderr)
-    spec = SlotSpec.of(recipe, name=_SLOT, seed=options.seed, dropout=options.dropout)
+    spec = SlotSpec.of(recipe.spec, name=_SLOT, seed=options.seed)
     cohort = Cohort(base)
     state = None
     if options.state and options.state.is_file():
@@ -142,7 +144,7 @@ def _summarise(
     base: Base, cohort: Cohort, reports: list[StepReport], seconds: float, output: Path
 ) -> None:
     """Write the adapter, and what the run was to standard output as one JSON object."""
-    adapter = cohort.adapter(_SLOT)
+    adapter = cohort.adapter(_SLOT, best=True)
     adapter.write(output)
     progress = cohort.progress(_SLOT)
     tokens = sum(report.tokens for report in reports)

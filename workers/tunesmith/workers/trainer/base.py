@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import logging
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+)
 
+from .attention import IMPLEMENTATION, Layout
 from .errors import BaseUnusable
+
+log = logging.getLogger(__name__)
+
+Quantization = Literal["4bit"] | None
 
 # What tokenizers report as `model_max_length` when nobody set it (transformers: int(1e30)).
 _NO_LIMIT = 1 << 40
@@ -33,9 +47,17 @@ class BaseShape:
     hidden_size: int
     linears: dict[str, tuple[int, int]]
 
-    def lora_parameters(self, rank: int) -> int:
-        """Number of trained parameters when every linear layer carries LoRA of this rank."""
-        return rank * sum(fan_in + fan_out for fan_in, fan_out in self.linears.values())
+    def lora_parameters(self, rank: int, targets: Collection[str] | None = None) -> int:
+        """Number of trained parameters with LoRA of this rank.
+
+        Args:
+            targets: last parts of the module names that carry it; None for every linear layer.
+        """
+        return rank * sum(
+            fan_in + fan_out
+            for name, (fan_in, fan_out) in self.linears.items()
+            if targets is None or name.rpartition(".")[2] in targets
+        )
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,10 @@ class Base:
         stop_ids: token ids at which an inference server ends a turn.
         shape: sizes, for recipes and adapter validation.
         slices_logits: whether `model` takes `logits_to_keep`.
+        head: [vocabulary, hidden] weight of the output layer where logits are nothing but its
+            product with the last hidden state; None where the model does more to them.
+        packs: whether rows in one sequence provably don't see each other; where not, such as in
+            models with recurrent layers, a pass carries a single row.
     """
 
     model: Any
@@ -57,10 +83,18 @@ class Base:
     stop_ids: frozenset[int]
     shape: BaseShape
     slices_logits: bool
+    head: torch.Tensor | None
+    packs: bool
 
     @property
     def device(self) -> torch.device:
         return torch.device(self.model.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the base computes in; its weights may be quantised."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
 
     @property
     def environment(self) -> dict[str, str | int]:
@@ -79,6 +113,7 @@ def load_base(
     *,
     threads: int | None = None,
     context_length: int | None = None,
+    quantization: Quantization = None,
 ) -> Base:
     """Load a base from a local directory; never from a network.
 
@@ -89,6 +124,8 @@ def load_base(
         threads: torch's intra-op threads for this whole process. Reductions are split by thread,
             so bit-equal results on CPU need the same count; None leaves torch's own choice.
         context_length: cap below what the model could do, for instance the engines' limit.
+        quantization: "4bit" holds the linear layers as NF4 (QLoRA, arXiv 2305.14314), by the
+            bitsandbytes library; None as they are.
 
     Raises:
         BaseUnusable: the directory is missing or can't be trained as a chat model.
@@ -105,24 +142,49 @@ def load_base(
             dtype=torch.bfloat16 if target.type == "cuda" else torch.float32,
             local_files_only=True,
             trust_remote_code=False,
+            **_quantized(quantization, target),
         )
     except (OSError, ValueError) as error:
         raise BaseUnusable(
             f"{directory} holds no loadable causal language model: {error}"
         ) from error
-    model.to(target)
+    if quantization is None:
+        model.to(target)
+    tokenizer = load_tokenizer(directory)
+    return as_base(
+        model,
+        tokenizer,
+        context_length=_context_length(model.config, tokenizer, context_length),
+        stop_ids=_stop_ids(directory, tokenizer),
+    )
+
+
+def as_base(model: Any, tokenizer: Any, *, context_length: int, stop_ids: frozenset[int]) -> Base:
+    """Freeze a model that is on its device, and find out how its passes can be computed.
+
+    Args:
+        model: a transformers causal language model.
+        tokenizer: with a chat template; only rendering uses it.
+        context_length: most tokens in one row.
+        stop_ids: token ids at which an inference server ends a turn.
+    """
     model.eval()
     model.requires_grad_(False)
-    if target.type == "cpu":
+    if model.device.type == "cpu":
         _align(model)
-    tokenizer = load_tokenizer(directory)
+    if model.supports_gradient_checkpointing:
+        # Takes effect only where a layer is in training mode: `passes.recomputing`.
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    packs = _use_packed_attention(model)
     return Base(
         model=model,
         tokenizer=tokenizer,
-        context_length=_context_length(model.config, tokenizer, context_length),
-        stop_ids=_stop_ids(directory, tokenizer),
+        context_length=context_length,
+        stop_ids=stop_ids,
         shape=_shape(model),
         slices_logits="logits_to_keep" in inspect.signature(model.forward).parameters,
+        head=_plain_head(model),
+        packs=packs,
     )
 
 
@@ -209,6 +271,81 @@ def _stop_ids(directory: Path, tokenizer: Any) -> frozenset[int]:
     if not ids:
         raise BaseUnusable("the base names no end-of-sequence token, so it could never stop")
     return frozenset(ids)
+
+
+def _quantized(quantization: Quantization, target: torch.device) -> dict[str, Any]:
+    if quantization is None:
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise BaseUnusable(
+            "a 4-bit base needs the bitsandbytes library, which is not installed here:"
+            " pip install bitsandbytes, or set no quantisation"
+        )
+    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if target.type == "cuda" else torch.float32,
+    )
+    return {"quantization_config": config, "device_map": {"": target}}
+
+
+def _use_packed_attention(model: Any) -> bool:
+    """Switch to packed attention, if two rows packed give what each gives alone, as it was loaded.
+
+    A trial, since no list of architectures could be complete: a recurrent layer, a convolution or
+    an attention of the model's own would carry one tenant's tokens into another's.
+    """
+    vocabulary = model.config.get_text_config().vocab_size
+    rows = [
+        torch.tensor([[(start + 7 * t) % vocabulary for t in range(length)]], device=model.device)
+        for start, length in ((3, 5), (11, 9))
+    ]
+    before = model.config._attn_implementation
+    with torch.no_grad():
+        alone = torch.cat([_hidden(model, input_ids=row) for row in rows], dim=1).float()
+        try:
+            model.set_attn_implementation(IMPLEMENTATION)
+            packed = _hidden(
+                model,
+                input_ids=torch.cat(rows, dim=1),
+                position_ids=torch.cat(
+                    [torch.arange(row.shape[1], device=model.device) for row in rows]
+                ).unsqueeze(0),
+                packed=Layout.of([row.shape[1] for row in rows], model.device),
+            ).float()
+        except (BaseUnusable, TypeError, ValueError) as error:
+            log.warning("rows of this base can't be packed: %s", error)
+            model.set_attn_implementation(before)
+            return False
+    tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2
+    apart = float((packed - alone).norm() / alone.norm())
+    if not apart <= tolerance:
+        log.warning("rows of this base can't be packed: they see each other (by %.2g)", apart)
+        model.set_attn_implementation(before)
+        return False
+    return True
+
+
+def _plain_head(model: Any) -> torch.Tensor | None:
+    """The output layer's weight, if logits are its product with the hidden state and no more."""
+    head: Any = model.get_output_embeddings()
+    if type(head) is not nn.Linear or getattr(head, "bias", None) is not None:
+        return None
+    ids = torch.arange(8, device=model.device).unsqueeze(0)
+    with torch.no_grad():
+        product = head(_hidden(model, input_ids=ids))
+        logits = model(input_ids=ids, use_cache=False).logits
+    same = logits.shape == product.shape and torch.allclose(
+        logits.float(), product.float(), rtol=1e-2, atol=1e-3
+    )
+    weight: torch.Tensor = head.weight
+    return weight if same else None
+
+
+def _hidden(model: Any, **inputs: Any) -> torch.Tensor:
+    hidden: torch.Tensor = model.base_model(**inputs, use_cache=False).last_hidden_state
+    return hidden
 
 
 def _align(model: nn.Module) -> None:

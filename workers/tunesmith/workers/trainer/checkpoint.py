@@ -14,10 +14,10 @@ import safetensors.torch
 import torch
 
 from .errors import StateCorrupt
-from .render import Row
+from .render import Item
 from .report import StepReport, Validation
 
-FORMAT = 1
+FORMAT = 2
 
 _METADATA_KEY = "slot"
 
@@ -36,10 +36,12 @@ class SlotState:
         step: optimizer steps done.
         trained_tokens: tokens since the start.
         pending: the report of the latest step while its validation isn't complete.
+        selection: the best validation so far, and how many were worse since.
         environment: torch version, device, dtype and threads; where they differ, the rest of the
             run is still right but not bit-equal.
         tensors: "weight/<name>", and after the first step "exp_avg/<name>" and
-            "exp_avg_sq/<name>" (AdamW's moments), float32.
+            "exp_avg_sq/<name>" (AdamW's moments), float32; "best/<name>" once there was a
+            validation; "references" [items, 2] with DPO.
     """
 
     spec: Mapping[str, Any]
@@ -48,6 +50,7 @@ class SlotState:
     step: int
     trained_tokens: int
     pending: StepReport | None
+    selection: Mapping[str, Any]
     environment: Mapping[str, str | int]
     tensors: Mapping[str, torch.Tensor]
 
@@ -64,6 +67,7 @@ class SlotState:
             "step": self.step,
             "trained_tokens": self.trained_tokens,
             "pending": None if self.pending is None else dataclasses.asdict(self.pending),
+            "selection": dict(self.selection),
             "environment": dict(self.environment),
         }
         header["checksum"] = _checksum(header, tensors)
@@ -97,15 +101,16 @@ class SlotState:
             step=header["step"],
             trained_tokens=header["trained_tokens"],
             pending=_report(header["pending"]),
+            selection=header["selection"],
             environment=header["environment"],
             tensors=tensors,
         )
 
 
-def fingerprint(rows: Sequence[Row]) -> str:
+def fingerprint(items: Sequence[Item]) -> str:
     """sha256 over the rows' token ids and masks, in order, lower-case hex."""
     hasher = hashlib.sha256()
-    for row in rows:
+    for row in (row for item in items for row in item.rows):
         hasher.update(len(row).to_bytes(8, "big"))
         hasher.update(array("i", row.input_ids).tobytes())
         hasher.update(row.loss_mask)

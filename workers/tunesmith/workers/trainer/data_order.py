@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-
-from .render import Row
 
 
 def derived_seed(*parts: object) -> int:
@@ -19,8 +16,8 @@ class DataOrder:
     """The data cursor of a slot: everything follows from the 0-based step.
 
     Args:
-        rows: number of training rows.
-        batch_size: rows per step; the last step of an epoch takes what is left.
+        rows: number of training items.
+        batch_size: items per step; the last step of an epoch takes what is left.
         n_epochs: passes.
         seed: the slot's seed.
     """
@@ -55,27 +52,3 @@ class DataOrder:
         """Row indices of a step."""
         start = step % self.steps_per_epoch * self._batch_size
         return self.order(self.epoch(step))[start : start + self._batch_size]
-
-
-def micro_batches(
-    rows: Sequence[Row], chosen: Sequence[int], most_tokens: int
-) -> list[tuple[int, ...]]:
-    """Cut a batch into forward passes of at most `most_tokens` tokens, padding included.
-
-    Rows of like length go together, longest first, so that little is padded. A single row longer
-    than `most_tokens` goes alone.
-    """
-    passes: list[tuple[int, ...]] = []
-    current: list[int] = []
-    for index in sorted(chosen, key=lambda index: (-len(rows[index]), index)):
-        if current and len(rows[current[0]]) * (len(current) + 1) > most_tokens:
-            passes.append(tuple(current))
-            current = []
-        current.append(index)
-    passes.append(tuple(current))
-    return passes
-
-
-def padded_tokens(rows: Sequence[Row], chosen: Sequence[int]) -> int:
-    """Tokens of one forward pass, padding included."""
-    return max(len(rows[index]) for index in chosen) * len(chosen)

@@ -81,3 +81,11 @@ class SlotUnknown(TrainerError):
 
 class SlotExists(TrainerError):
     """A slot of this name is in the cohort already."""
+
+
+class DoesNotFit(TrainerError):
+    """A slot that the device could not hold even if it had the device to itself."""
+
+
+class NoRoomNow(TrainerError):
+    """A slot that fits the device, but not beside the slots that it holds now."""

@@ -1,15 +1,16 @@
-"""LoRA layers of many slots on one resident base, injected by stock PEFT."""
+"""LoRA layers of many slots on one resident base, applied together in one pass."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
+import torch.nn.functional as F  # noqa: N812 - the name that every torch user knows
 from torch import nn
 
 from .base import Base, BaseShape
@@ -33,100 +34,265 @@ def target_suffixes(shape: BaseShape, wanted: tuple[str, ...]) -> tuple[str, ...
 
 
 @dataclass(frozen=True)
-class AttachedAdapter:
-    """One slot's LoRA layers.
+class _Layer:
+    """One adapter's part in one linear layer; all are views of the adapter's flat tensors.
 
     Attributes:
-        key: PEFT's name for it. Slots' own names could clash with module attributes.
-        rank, alpha, dropout, targets: as it was attached.
-        parameters: "<module>.lora_A" [rank, in] and "<module>.lora_B" [out, rank], sorted by name;
-            float32 on every device.
-        dropouts: its dropout modules.
+        down, up: A [rank, in] and B [out, rank] in the type that the base computes in.
+        down_grad, up_grad: float32, of the same shapes.
+        scale: alpha / rank.
     """
 
-    key: str
-    rank: int
-    alpha: float
-    dropout: float
-    targets: tuple[str, ...]
-    parameters: dict[str, nn.Parameter]
-    dropouts: tuple[nn.Module, ...]
+    down: torch.Tensor
+    up: torch.Tensor
+    down_grad: torch.Tensor
+    up_grad: torch.Tensor
+    scale: float
 
 
+class AttachedAdapter:
+    """One slot's LoRA weights, in one flat float32 tensor with one flat gradient.
+
+    A flat tensor makes an optimizer step, a norm or a copy one operation instead of one for each of
+    hundreds of layers.
+
+    Attributes:
+        rank, alpha, dropout, targets: as it was attached.
+        flat: [parameters] float32, requires a gradient; `flat.grad` is always there.
+        parameters: "<module>.lora_A" [rank, in] and "<module>.lora_B" [out, rank], sorted by name:
+            views of `flat`.
+        layers: by module name, what a pass needs.
+    """
+
+    def __init__(
+        self, base: Base, rank: int, alpha: float, dropout: float, targets: tuple[str, ...]
+    ) -> None:
+        self.rank = rank
+        self.alpha = alpha
+        self.dropout = dropout
+        self.targets = targets
+        shapes: dict[str, tuple[int, int]] = {}
+        for name, (fan_in, fan_out) in base.shape.linears.items():
+            if name.rpartition(".")[2] in targets:
+                shapes[f"{name}.lora_A"] = (rank, fan_in)
+                shapes[f"{name}.lora_B"] = (fan_out, rank)
+        shapes = dict(sorted(shapes.items()))
+        size = sum(math.prod(shape) for shape in shapes.values())
+        self.flat = nn.Parameter(torch.zeros(size, dtype=torch.float32, device=base.device))
+        self.flat.grad = torch.zeros_like(self.flat)
+        self._computed = (
+            self.flat.detach()
+            if base.dtype == torch.float32
+            else torch.zeros(size, dtype=base.dtype, device=base.device)
+        )
+        self.parameters = _views(self.flat.detach(), shapes)
+        grads = _views(self.flat.grad, shapes)
+        computed = _views(self._computed, shapes)
+        self.layers = {
+            name: _Layer(
+                down=computed[f"{name}.lora_A"],
+                up=computed[f"{name}.lora_B"],
+                down_grad=grads[f"{name}.lora_A"],
+                up_grad=grads[f"{name}.lora_B"],
+                scale=alpha / rank,
+            )
+            for name in (key.removesuffix(".lora_A") for key in shapes if key.endswith(".lora_A"))
+        }
+
+    def refresh(self) -> None:
+        """Take over changed weights into the type that the base computes in."""
+        if self._computed.dtype != torch.float32:
+            self._computed.copy_(self.flat.detach())
+
+    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """A tensor shaped as `flat`, by the parameters' names."""
+        return _views(flat, {name: tuple(p.shape) for name, p in self.parameters.items()})
+
+
+def _views(flat: torch.Tensor, shapes: dict[str, Any]) -> dict[str, torch.Tensor]:
+    offsets = itertools.accumulate((math.prod(shape) for shape in shapes.values()), initial=0)
+    return {
+        name: flat[start : start + math.prod(shape)].view(shape)
+        for (name, shape), start in zip(shapes.items(), offsets, strict=False)
+    }
+
+
+@dataclass(frozen=True)
+class Part:
+    """One adapter's rows in a pass.
+
+    Attributes:
+        start, stop: its tokens.
+        adapter: whose LoRA layers apply; None for the base alone.
+        dropout: (first token, token after the last, seed) of each row, in training with dropout.
+    """
+
+    start: int
+    stop: int
+    adapter: AttachedAdapter | None
+    dropout: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass
+class _Routing:
+    """Which tokens of the present pass belong to which adapter."""
+
+    parts: tuple[Part, ...] = ()
+    anchor: torch.Tensor | None = None
+
+
+class SlotLinear(nn.Module):
+    """A frozen linear layer to whose output each part's adapter adds its own update."""
+
+    def __init__(self, name: str, base: nn.Linear, routing: _Routing) -> None:
+        super().__init__()
+        self.name = name
+        self.base = base
+        self._routing = routing
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`base(x)` plus, in each part's tokens, alpha / rank * B A dropout(x)."""
+        updates = [
+            _Update(part, layer)
+            for part in self._routing.parts
+            if part.adapter is not None and (layer := part.adapter.layers.get(self.name))
+        ]
+        if not updates:
+            return self.base(x)  # type: ignore[no-any-return]
+        anchor = self._routing.anchor
+        if type(self.base) is nn.Linear:
+            return _linear(x, anchor, self.name, updates, self.base.weight, self.base.bias)
+        # A quantised layer computes by itself; the update comes on top.
+        return self.base(x) + _linear(x, anchor, self.name, updates, None, None)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Update:
+    part: Part
+    layer: _Layer
+
+
+def _linear(*arguments: Any) -> torch.Tensor:
+    return _LoraLinear.apply(*arguments)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _LoraLinear(torch.autograd.Function):
+    """One matrix product for all tokens, and two small ones for each adapter's.
+
+    Weight gradients are added to the adapters' flat gradients directly: no graph node, no temporary
+    and no accumulation step for each of them. `anchor` is a tensor that requires a gradient, so
+    that the first layer, whose input needs none, gets a backward pass.
+    """
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd knows positional arguments only
+        ctx: Any,
+        x: torch.Tensor,
+        anchor: torch.Tensor,  # noqa: ARG004 - makes autograd call `backward`
+        name: str,
+        updates: list[_Update],
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        tokens = x.reshape(-1, x.shape[-1])
+        if weight is None:
+            out = tokens.new_zeros(tokens.shape[0], updates[0].layer.up.shape[0])
+        else:
+            out = F.linear(tokens, weight, bias)
+        saved = []
+        for update in updates:
+            part, layer = update.part, update.layer
+            chosen = tokens[part.start : part.stop]
+            if part.dropout:
+                chosen = chosen * _mask(name, part, chosen)
+            low = chosen @ layer.down.T
+            out[part.start : part.stop].addmm_(low, layer.up.T, alpha=layer.scale)
+            saved.append(low)
+        ctx.save_for_backward(tokens, *saved)
+        ctx.name, ctx.updates, ctx.weight, ctx.shape = name, updates, weight, x.shape
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        tokens, *lows = ctx.saved_tensors
+        grad = grads[0].reshape(-1, grads[0].shape[-1])
+        wanted = ctx.needs_input_grad[0]
+        back = None
+        if wanted:
+            back = torch.zeros_like(tokens) if ctx.weight is None else grad @ ctx.weight
+        for update, low in zip(ctx.updates, lows, strict=True):
+            part, layer = update.part, update.layer
+            chosen = tokens[part.start : part.stop]
+            mask = _mask(ctx.name, part, chosen) if part.dropout else None
+            if mask is not None:
+                chosen = chosen * mask
+            mine = grad[part.start : part.stop]
+            low_grad = (mine @ layer.up).mul_(layer.scale)
+            _accumulate(layer.up_grad, mine, low, layer.scale)
+            _accumulate(layer.down_grad, low_grad, chosen, 1.0)
+            if back is None:
+                continue
+            if mask is None:
+                back[part.start : part.stop].addmm_(low_grad, layer.down)
+            else:
+                back[part.start : part.stop].add_((low_grad @ layer.down).mul_(mask))
+        return (None if back is None else back.view(ctx.shape), None, None, None, None, None)
+
+
+def _accumulate(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor, scale: float) -> None:
+    """Add to total: scale * left.T @ right, in float32 whatever the factors are."""
+    if left.dtype == total.dtype:
+        total.addmm_(left.T, right, alpha=scale)
+    else:
+        total.add_(left.T @ right, alpha=scale)
+
+
+def _mask(name: str, part: Part, like: torch.Tensor) -> torch.Tensor:
+    """Dropout's factors, from seed, row and layer alone: equal whatever else is in the pass."""
+    assert part.adapter is not None
+    keep = 1.0 - part.adapter.dropout
+    mask = torch.empty_like(like)
+    for first, last, seed in part.dropout:
+        generator = torch.Generator(like.device).manual_seed(derived_seed(seed, name))
+        mask[first - part.start : last - part.start].bernoulli_(keep, generator=generator)
+    return mask.div_(keep)
+
+
+@dataclass
 class ResidentAdapters:
-    """Attaches adapters to a base, makes one of them active at a time, takes them off again."""
+    """Attaches adapters to a base, and says per pass which of them apply to which tokens.
 
-    def __init__(self, base: Base) -> None:
-        self._base = base
-        self._peft: PeftModel | None = None
-        self._numbers = itertools.count()
-        self._attached: set[str] = set()
-        self._active: str | None = None
+    The base's linear layers are wrapped once; with no parts they compute what they always did.
+    """
+
+    base: Base
+    _routing: _Routing = field(default_factory=_Routing)
+
+    def __post_init__(self) -> None:
+        # A tensor that always requires a gradient; its own is never computed.
+        self._routing.anchor = torch.zeros((), device=self.base.device, requires_grad=True)
+        for name in self.base.shape.linears:
+            parent_name, _, last = name.rpartition(".")
+            parent = self.base.model.get_submodule(parent_name)
+            present = getattr(parent, last)
+            if isinstance(present, SlotLinear):  # a cohort before this one had the base
+                present = present.base
+            setattr(parent, last, SlotLinear(name, present, self._routing))
 
     def attach(
         self, rank: int, alpha: float, dropout: float, targets: tuple[str, ...]
     ) -> AttachedAdapter:
-        """Add LoRA layers; other slots' layers, gradients included, stay as they are."""
-        key = f"slot{next(self._numbers)}"
-        config = LoraConfig(
-            task_type="CAUSAL_LM",
-            r=rank,
-            lora_alpha=alpha,
-            lora_dropout=dropout,
-            target_modules=list(targets),
-        )
-        self._active = None  # PEFT may activate and freeze as it likes while it injects
-        devices = [self._base.device] if self._base.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):  # PEFT's own initialisation draws random numbers
-            if self._peft is None:
-                self._peft = get_peft_model(self._base.model, config, adapter_name=key)
-            else:
-                self._peft.add_adapter(key, config)
-        self._base.model.eval()
-        self._attached.add(key)
-        parameters: dict[str, nn.Parameter] = {}
-        dropouts: list[nn.Module] = []
-        for name, module in self._base.model.named_modules():
-            if isinstance(module, LoraLayer) and key in module.lora_A:
-                parameters[f"{name}.lora_A"] = module.lora_A[key].weight
-                parameters[f"{name}.lora_B"] = module.lora_B[key].weight
-                dropouts.append(module.lora_dropout[key])
-        return AttachedAdapter(
-            key=key,
-            rank=rank,
-            alpha=alpha,
-            dropout=dropout,
-            targets=targets,
-            parameters=dict(sorted(parameters.items())),
-            dropouts=tuple(dropouts),
-        )
+        """A new adapter, all weights zero."""
+        return AttachedAdapter(self.base, rank, alpha, dropout, targets)
 
-    def activate(self, adapter: AttachedAdapter, *, training: bool) -> Any:
-        """Make one adapter the active and only trainable one; returns the model to call.
-
-        The base stays in eval mode throughout: only the adapter's own dropout ever trains.
-        """
-        if self._peft is None or adapter.key not in self._attached:
-            raise RuntimeError(f"adapter {adapter.key} is not attached")
-        if self._active != adapter.key:
-            self._peft.set_adapter(adapter.key)
-            self._active = adapter.key
-        for module in adapter.dropouts:
-            module.train(training)
-        return self._base.model
-
-    def detach(self, adapter: AttachedAdapter) -> None:
-        """Take an adapter off; with the last one, the base is as it was loaded."""
-        if self._peft is None or adapter.key not in self._attached:
-            raise RuntimeError(f"adapter {adapter.key} is not attached")
-        self._attached.remove(adapter.key)
-        self._active = None
-        if self._attached:
-            self._peft.set_adapter(min(self._attached))  # PEFT warns when the active one goes
-            self._peft.delete_adapter(adapter.key)
-        else:
-            self._peft.unload()
-            self._peft = None
+    @contextmanager
+    def routed(self, parts: Sequence[Part]) -> Iterator[None]:
+        """Let each part's adapter apply to its tokens, forward and backward, within the block."""
+        self._routing.parts = tuple(parts)
+        try:
+            yield
+        finally:
+            self._routing.parts = ()
 
 
 def initialise(adapter: AttachedAdapter, seed: int) -> None:
@@ -144,3 +310,4 @@ def initialise(adapter: AttachedAdapter, seed: int) -> None:
             bound = 1 / math.sqrt(parameter.shape[1])
             drawn = torch.empty(parameter.shape, dtype=torch.float32)
             parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
+    adapter.refresh()

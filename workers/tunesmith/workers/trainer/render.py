@@ -35,12 +35,53 @@ class Row:
         if self.loss_mask[:1] == b"\x01":
             raise ValueError("nothing comes before the first token that could predict it")
 
+    @classmethod
+    def of(cls, input_ids: Sequence[int], loss_mask: bytes, example: int = 0) -> Row:
+        """A row from any sequence of token ids."""
+        return cls(array("i", input_ids), loss_mask, example)
+
     def __len__(self) -> int:
         return len(self.input_ids)
 
     @property
     def learned_tokens(self) -> int:
         return self.loss_mask.count(1)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Itself: an item of supervised training is one row."""
+        return (self,)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one prompt, the first preferred: an item of preference training.
+
+    Attributes:
+        preferred, rejected: the prompt with each answer; the answer's tokens are learned.
+    """
+
+    preferred: Row
+    rejected: Row
+
+    def __len__(self) -> int:
+        return len(self.preferred) + len(self.rejected)
+
+    @property
+    def learned_tokens(self) -> int:
+        return self.preferred.learned_tokens + self.rejected.learned_tokens
+
+    @property
+    def example(self) -> int:
+        return self.preferred.example
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (self.preferred, self.rejected)
+
+
+Item = Row | Pair
+"""What is drawn from the data as one: a row, or a pair of rows."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +192,44 @@ class Renderer:
         except (ConversationInvalid, TemplateError) as error:
             raise ExampleInvalid(index, str(error)) from error
         return self._cut(sequences, index)
+
+    def render_pair(self, example: Mapping[str, Any], index: int = 0) -> tuple[Pair, bool]:
+        """Render one preference example `{"messages", "tools"?, "preferred", "rejected"}`.
+
+        `messages` is the prompt and nothing of it is learned; `preferred` and `rejected` are lists
+        of the messages that answer it.
+
+        Returns:
+            The pair, and whether tokens were cut off at the context length.
+
+        Raises:
+            ExampleInvalid: malformed, refused by the template, or both answers the same tokens.
+            ExampleTooLong: nothing of an answer is left within the context length.
+        """
+        prompt = [
+            {**message, "weight": 0} if message.get("role") == "assistant" else message
+            for message in example["messages"]
+        ]
+        rows: list[Row] = []
+        truncated = False
+        for which in ("preferred", "rejected"):
+            answer = example.get(which)
+            if not isinstance(answer, list) or not answer:
+                raise ExampleInvalid(index, f"{which} must be a list of messages")
+            rendered = self.render(
+                {"messages": [*prompt, *answer], "tools": example.get("tools")}, index
+            )
+            if len(rendered.rows) != 1:
+                raise ExampleInvalid(
+                    index,
+                    f"the chat template rewrites history between the messages of the {which}"
+                    " answer; give one message",
+                )
+            rows.append(rendered.rows[0])
+            truncated = truncated or rendered.truncated
+        if rows[0].input_ids == rows[1].input_ids:
+            raise ExampleInvalid(index, "both answers are the same tokens: nothing to prefer")
+        return Pair(*rows), truncated
 
     def render_all(
         self,

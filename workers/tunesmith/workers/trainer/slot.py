@@ -5,40 +5,58 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import time
 from collections import deque
 from collections.abc import Sequence
+from enum import Enum
 
 import torch
 
 from .adapter import AdapterConfig, AdapterFiles, export_adapter
 from .base import Base
 from .checkpoint import SlotState, fingerprint
-from .data_order import DataOrder, derived_seed, micro_batches, padded_tokens
+from .data_order import DataOrder, derived_seed
 from .errors import StateMismatch
 from .lora import AttachedAdapter, ResidentAdapters
-from .loss import Scores, score, seeded
-from .render import Row
+from .objective import Sums, preference, supervised
+from .passes import TokenScores, Work, score
+from .render import Item
 from .report import SlotFailed, SlotProgress, StepReport, Validation
 from .schedule import learning_rate
+from .selection import Selection
 from .spec import SlotSpec
 
 log = logging.getLogger(__name__)
 
 
-class Slot:
-    """Trains one adapter, a forward pass at a time.
+class Phase(Enum):
+    """What a slot's next pass is for."""
 
-    Nothing here is shared with other slots but the frozen base. Weights and moments change in
-    `_finish_step` alone, so between passes they are those of the last completed step.
+    REFERENCE = "reference"
+    """Scores every item with the model that training starts from; DPO only."""
+    TRAINING = "training"
+    VALIDATION = "validation"
+    OVER = "over"
+
+
+class Slot:
+    """Trains one adapter, some items of its batch at a time.
+
+    A cohort asks for chunks of a batch (`take`), computes them in a pass with other slots' (`work`,
+    `absorb`), and when the batch is complete has it settled (`settle`, `conclude`). How a batch is
+    cut into chunks doesn't depend on the neighbours, so neither do the result's bits. Nothing here
+    is shared with other slots but the frozen base. Weights and moments change in `conclude` alone,
+    so between passes they are those of the last completed step.
 
     Args:
         base: the resident base.
-        adapters: where `adapter` is attached.
-        adapter: the slot's LoRA layers, weights already set.
+        adapters: the base's wrapped layers.
+        adapter: the slot's LoRA weights, already set.
         spec: hyperparameters.
-        rows: training rows, at least one.
-        validation_rows: may be empty.
+        items: training items, at least one.
+        validation_items: may be empty.
+        continued: whether `adapter` is an earlier job's, and so part of DPO's reference.
+        chunk_tokens: most tokens of a chunk, the part of a batch that is computed as one; a longer
+            item is a chunk by itself. It changes the result by rounding only.
     """
 
     def __init__(
@@ -48,39 +66,50 @@ class Slot:
         adapter: AttachedAdapter,
         spec: SlotSpec,
         *,
-        rows: Sequence[Row],
-        validation_rows: Sequence[Row] = (),
+        items: Sequence[Item],
+        validation_items: Sequence[Item] = (),
+        continued: bool = False,
+        chunk_tokens: int = 512,
     ) -> None:
         self._base = base
         self._adapters = adapters
         self.adapter = adapter
         self.spec = spec
-        self._rows = rows
-        self._validation_rows = validation_rows
-        self._data = fingerprint(rows)
-        self._validation_data = fingerprint(validation_rows) if validation_rows else None
-        self._order = DataOrder(len(rows), spec.batch_size, spec.n_epochs, spec.seed)
-        self._parameters = list(adapter.parameters.values())
+        self._items = items
+        self._validation_items = validation_items
+        self._continued = continued
+        self.chunk_tokens = chunk_tokens
+        self._data = fingerprint(items)
+        self._validation_data = fingerprint(validation_items) if validation_items else None
+        self._order = DataOrder(len(items), spec.items_per_step, spec.n_epochs, spec.seed)
         self._optimizer = torch.optim.AdamW(
-            self._parameters,
+            [adapter.flat],
             lr=spec.learning_rate,
             betas=spec.betas,
             eps=spec.eps,
             weight_decay=spec.weight_decay,
         )
+        self._selection = Selection(spec.patience)
+        self._best: torch.Tensor | None = None
         self._step = 0
         self._trained_tokens = 0
         self._seconds = 0.0
         self._pending: StepReport | None = None
+        # DPO's reference: log-probabilities of both answers, by item, training items first.
+        self._references: torch.Tensor | None = None
+        self._phase = Phase.OVER
         self._batch: list[int] = []
-        self._padded_tokens = 0
-        self._passes: deque[tuple[int, ...]] = deque()
-        self._sums: list[Scores] = []
+        self._waiting: deque[tuple[int, ...]] = deque()
+        self._sums: list[Sums] = []
         self._plan()
 
     @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
     def finished(self) -> bool:
-        return not self._passes
+        return self._phase is Phase.OVER
 
     @property
     def progress(self) -> SlotProgress:
@@ -93,43 +122,120 @@ class Slot:
         )
 
     @property
-    def next_cost(self) -> int:
-        """Padded tokens of the next forward pass."""
-        return padded_tokens(self._current_rows, self._passes[0])
+    def next_tokens(self) -> int:
+        """Tokens of the next chunk; 0 when all of the batch is taken."""
+        return self.tokens(self._waiting[0]) if self._waiting else 0
 
-    def advance(self) -> StepReport | SlotFailed | None:
-        """Take one forward pass, training or validation, and whatever it completes.
+    def tokens(self, chunk: Sequence[int]) -> int:
+        """Tokens of some items of the batch."""
+        return sum(len(self.item(index)) for index in chunk)
+
+    def take(self) -> tuple[int, ...]:
+        """Take the next chunk of the batch; the caller computes it or calls `restart`."""
+        return self._waiting.popleft()
+
+    def work(self, taken: Sequence[int]) -> Work:
+        """The rows of a taken chunk, for a pass."""
+        rows = [row for index in taken for row in self.item(index).rows]
+        adapter: AttachedAdapter | None = self.adapter
+        if self._phase is Phase.REFERENCE and not self._continued:
+            adapter = None  # the base itself: the slot is switched off
+        seeds: tuple[int, ...] = ()
+        if self._phase is Phase.TRAINING and self.spec.dropout:
+            seeds = tuple(
+                derived_seed(self.spec.seed, "dropout", self._step, index, place)
+                for index in taken
+                for place, _ in enumerate(self.item(index).rows)
+            )
+        return Work(rows, adapter, seeds)
+
+    def absorb(self, taken: Sequence[int], scores: TokenScores) -> torch.Tensor | None:
+        """Take in what a pass found.
+
+        Returns:
+            What to run the backward pass on: the gradient of the batch's mean, however many passes
+            the batch takes. None when there is nothing to learn from it.
+        """
+        if self._phase is Phase.REFERENCE:
+            assert self._references is not None
+            rows = torch.tensor(taken, device=self._references.device)
+            self._references.index_copy_(0, rows, scores.row_sums().view(-1, 2))
+            return None
+        if self.spec.method == "dpo":
+            assert self._references is not None
+            offset = len(self._items) if self._phase is Phase.VALIDATION else 0
+            rows = torch.tensor(taken, device=self._references.device) + offset
+            loss, sums = preference(scores, self._references.index_select(0, rows), self.spec.beta)
+        else:
+            loss, sums = supervised(scores)
+        self._sums.append(sums)
+        return loss / self._divisor if self._phase is Phase.TRAINING else None
+
+    def restart(self) -> None:
+        """Forget what was computed of the present batch: a pass with it failed."""
+        self._gradient.zero_()
+        self._sums = []
+        self._waiting = self._chunks()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the batch was taken."""
+        return not self._waiting and not self.finished
+
+    def spend(self, seconds: float) -> None:
+        """Count compute time towards the present step."""
+        self._seconds += seconds
+
+    def settle(self) -> torch.Tensor:
+        """The complete batch's sums and gradient norm, [6] on the device; clips the gradient."""
+        if self._phase is Phase.REFERENCE:
+            return torch.zeros(6, device=self._base.device)
+        totals = torch.stack([sums.values for sums in self._sums]).sum(dim=0)
+        if self._phase is Phase.TRAINING:
+            norm = torch.nn.utils.clip_grad_norm_([self.adapter.flat], self.spec.max_grad_norm)
+        else:
+            norm = torch.zeros((), device=totals.device)
+        return torch.cat((totals, norm.reshape(1)))
+
+    def conclude(self, values: Sequence[float]) -> StepReport | SlotFailed | None:
+        """Finish the complete batch with what `settle` gave, as numbers.
 
         Returns:
             The report of a step that is now complete, validation included; or the failure.
         """
-        started = time.perf_counter()
         outcome: StepReport | SlotFailed | None = None
-        chosen = self._passes.popleft()
-        if self._pending is None:
-            self._train(chosen)
-            if not self._passes:
-                outcome = self._finish_step()
+        if self._phase is Phase.TRAINING:
+            outcome = self._finish_step(values)
+        elif self._phase is Phase.VALIDATION:
+            assert self._pending is not None
+            outcome = self._finish_validation(self._pending, values)
+        elif not math.isfinite(float(self._present_references().sum())):
+            outcome = SlotFailed(
+                self.spec.name, self._step + 1, None, "the reference's scores are not finite"
+            )
         else:
-            self._validate(chosen)
-            if not self._passes:
-                outcome = self._finish_validation(self._pending)
-        self._seconds += time.perf_counter() - started
-        if not self._passes and not isinstance(outcome, SlotFailed):
+            self._referenced = True
+        if not isinstance(outcome, SlotFailed):
             self._plan()
         if isinstance(outcome, StepReport):
-            outcome = dataclasses.replace(outcome, seconds=self._seconds)
+            outcome = dataclasses.replace(outcome, seconds=self._seconds, finished=self.finished)
             self._seconds = 0.0
         return outcome
 
     def state(self) -> SlotState:
         """A copy of the state after the last completed optimizer step."""
-        tensors: dict[str, torch.Tensor] = {}
-        for name, parameter in self.adapter.parameters.items():
-            tensors[f"weight/{name}"] = parameter.detach().to("cpu", copy=True)
-            for moment, value in self._optimizer.state[parameter].items():
-                if moment != "step":
-                    tensors[f"{moment}/{name}"] = value.detach().to("cpu", copy=True)
+        moments = self._optimizer.state.get(self.adapter.flat, {})
+        flats = {"weight": self.adapter.flat.detach()}
+        flats |= {name: value for name, value in moments.items() if name != "step"}
+        if self._best is not None:
+            flats["best"] = self._best
+        tensors = {
+            f"{kind}/{name}": view.to("cpu", copy=True)
+            for kind, flat in flats.items()
+            for name, view in self.adapter.views(flat).items()
+        }
+        if self._references is not None and self._referenced:
+            tensors["references"] = self._references.to("cpu", copy=True)
         return SlotState(
             spec=self.spec.decisive(),
             data=self._data,
@@ -137,6 +243,7 @@ class Slot:
             step=self._step,
             trained_tokens=self._trained_tokens,
             pending=self._pending,
+            selection=self._selection.values(),
             environment=self._base.environment,
             tensors=tensors,
         )
@@ -153,17 +260,25 @@ class Slot:
                 "slot %s resumes in another environment, so not bit-equal: %s, was %s",
                 self.spec.name, self._base.environment, dict(state.environment),
             )  # fmt: skip
+        flat = self.adapter.flat
         with torch.no_grad():
-            for name, parameter in self.adapter.parameters.items():
-                parameter.copy_(state.tensors[f"weight/{name}"])
-                if state.step:
-                    self._optimizer.state[parameter] = {
-                        "step": torch.tensor(float(state.step)),
-                        "exp_avg": _like(parameter, state.tensors[f"exp_avg/{name}"]),
-                        "exp_avg_sq": _like(parameter, state.tensors[f"exp_avg_sq/{name}"]),
-                    }
+            self._load(state, "weight", flat)
+            self.adapter.refresh()
+            if state.step:
+                self._optimizer.state[flat] = {
+                    "step": torch.tensor(float(state.step)),
+                    "exp_avg": self._load(state, "exp_avg", torch.empty_like(flat)),
+                    "exp_avg_sq": self._load(state, "exp_avg_sq", torch.empty_like(flat)),
+                }
+            if any(name.startswith("best/") for name in state.tensors):
+                best = torch.empty(flat.shape, dtype=torch.float32)
+                self._best = self._load(state, "best", best)
+        if "references" in state.tensors:
+            self._references = state.tensors["references"].to(self._base.device, copy=True)
+            self._referenced = True
         self._step = state.step
         self._trained_tokens = state.trained_tokens
+        self._selection = Selection(self.spec.patience, **state.selection)
         self._pending = (
             None
             if state.pending is None
@@ -171,98 +286,130 @@ class Slot:
         )
         self._plan()
 
-    def export(self) -> AdapterFiles:
-        """The adapter after the last completed optimizer step."""
+    def export(self, *, best: bool = False) -> AdapterFiles:
+        """The adapter after the last completed optimizer step.
+
+        Args:
+            best: the one with the lowest validation loss instead, where the spec keeps it.
+        """
         adapter = self.adapter
         config = AdapterConfig(adapter.rank, adapter.alpha, adapter.targets, adapter.dropout)
+        if best and self._best is not None:
+            return export_adapter(config, adapter.views(self._best))
         return export_adapter(config, adapter.parameters)
 
+    _referenced = False
+
     @property
-    def _current_rows(self) -> Sequence[Row]:
-        return self._rows if self._pending is None else self._validation_rows
+    def _gradient(self) -> torch.Tensor:
+        gradient = self.adapter.flat.grad
+        assert gradient is not None
+        return gradient
+
+    def item(self, index: int) -> Item:
+        if self._phase is Phase.TRAINING:
+            return self._items[index]
+        if self._phase is Phase.REFERENCE:
+            split = len(self._items)
+            return self._items[index] if index < split else self._validation_items[index - split]
+        return self._validation_items[index]
+
+    def _chunks(self) -> deque[tuple[int, ...]]:
+        chunks: list[list[int]] = []
+        filled = 0
+        for index in self._batch:
+            tokens = len(self.item(index))
+            if not chunks or filled + tokens > self.chunk_tokens:
+                chunks.append([])
+                filled = 0
+            chunks[-1].append(index)
+            filled += tokens
+        return deque(tuple(chunk) for chunk in chunks)
 
     def _plan(self) -> None:
-        """Lay out the passes of the next batch, or of the validation that is due."""
-        most = self.spec.micro_batch_tokens
+        """Lay out the next batch: of training, of a validation that is due, or of the reference."""
         self._sums = []
-        if self._pending is not None:
-            every = range(len(self._validation_rows))
-            self._passes = deque(micro_batches(self._validation_rows, every, most))
-        elif self._step < self._order.total_steps:
+        if self.spec.method == "dpo" and not self._referenced:
+            self._phase = Phase.REFERENCE
+            self._batch = list(range(len(self._items) + len(self._validation_items)))
+            self._references = torch.zeros(len(self._batch), 2, device=self._base.device)
+        elif self._pending is not None:
+            self._phase = Phase.VALIDATION
+            self._batch = list(range(len(self._validation_items)))
+        elif self._step < self._order.total_steps and not self._selection.exhausted:
+            self._phase = Phase.TRAINING
             self._batch = self._order.batch(self._step)
-            self._passes = deque(micro_batches(self._rows, self._batch, most))
-            self._padded_tokens = sum(padded_tokens(self._rows, each) for each in self._passes)
+            if self.spec.method == "dpo":
+                self._divisor: float = len(self._batch)
+            else:
+                self._divisor = sum(self._items[index].learned_tokens for index in self._batch)
         else:
-            self._passes = deque()
+            self._phase = Phase.OVER
+            self._batch = []
+        self._waiting = self._chunks()
 
-    def _train(self, chosen: tuple[int, ...]) -> None:
-        model = self._adapters.activate(self.adapter, training=True)
-        rows = [self._rows[index] for index in chosen]
-        if self.spec.dropout:
-            seed = derived_seed(self.spec.seed, "dropout", self._step, len(self._sums))
-            with seeded(self._base.device, seed):
-                scores = score(self._base, model, rows)
-        else:
-            scores = score(self._base, model, rows)
-        # The gradient of the batch's mean over learned tokens, whatever the passes' sizes.
-        (scores.loss / self._learned_tokens).backward()  # type: ignore[no-untyped-call]
-        self._sums.append(Scores(scores.loss.detach(), scores.correct))
-
-    def _finish_step(self) -> StepReport | SlotFailed | None:
-        loss = float(sum(scores.loss for scores in self._sums)) / self._learned_tokens
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self.spec.max_grad_norm))
+    def _finish_step(self, values: Sequence[float]) -> StepReport | SlotFailed | None:
+        total, correct, counted, won, margin, norm = values
+        loss = total / self._divisor
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return self._failure("loss" if not math.isfinite(loss) else "gradient")
         rate = learning_rate(
-            self._step, self._order.total_steps, self.spec.warmup_steps, self.spec.learning_rate
+            self._step,
+            self._order.total_steps,
+            self.spec.warmup_steps,
+            self.spec.learning_rate,
+            self.spec.schedule,
         )
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._gradient.zero_()
+        self.adapter.refresh()
         last = self._step + 1 == self._order.total_steps
-        if last and not all(bool(torch.isfinite(p).all()) for p in self._parameters):
+        if last and not bool(torch.isfinite(self.adapter.flat).all()):
             return self._failure("result")  # no later loss would show it
-        tokens = sum(len(self._rows[index]) for index in self._batch)
+        tokens = self.tokens(self._batch)
+        learned = sum(self._items[index].learned_tokens for index in self._batch)
         self._trained_tokens += tokens
         step = self._step
         self._step += 1
         epoch_ended = self._order.ends_epoch(step)
-        correct = int(sum(scores.correct for scores in self._sums))
+        pairs = len(self._batch) if self.spec.method == "dpo" else None
         report = StepReport(
             slot=self.spec.name,
             step=self._step,
             total_steps=self._order.total_steps,
             epoch=self._order.epoch(step) + 1,
             loss=loss,
-            mean_token_accuracy=correct / self._learned_tokens,
+            mean_token_accuracy=correct / counted,
             learning_rate=rate,
             grad_norm=norm,
             tokens=tokens,
-            learned_tokens=self._learned_tokens,
-            padded_tokens=self._padded_tokens,
+            learned_tokens=learned,
+            padded_tokens=tokens,
             trained_tokens=self._trained_tokens,
             seconds=self._seconds,
             epoch_ended=epoch_ended,
             finished=last,
+            reward_accuracy=won / pairs if pairs else None,
+            reward_margin=margin / pairs if pairs else None,
+            best_step=self._selection.best_step,
         )
         every = self.spec.validate_every
-        if self._validation_rows and (epoch_ended or (every and self._step % every == 0)):
+        if self._validation_items and (epoch_ended or (every and self._step % every == 0)):
             self._pending = report
             return None
         return report
 
-    def _validate(self, chosen: tuple[int, ...]) -> None:
-        model = self._adapters.activate(self.adapter, training=False)
-        with torch.no_grad():
-            rows = [self._validation_rows[index] for index in chosen]
-            self._sums.append(score(self._base, model, rows))
-
-    def _finish_validation(self, report: StepReport) -> StepReport | SlotFailed:
-        tokens = sum(row.learned_tokens for row in self._validation_rows)
+    def _finish_validation(
+        self, report: StepReport, values: Sequence[float]
+    ) -> StepReport | SlotFailed:
+        total, correct, counted = values[:3]
+        tokens = sum(item.learned_tokens for item in self._validation_items)
+        dpo = self.spec.method == "dpo"
         validation = Validation(
-            loss=float(sum(scores.loss for scores in self._sums)) / tokens,
-            mean_token_accuracy=int(sum(scores.correct for scores in self._sums)) / tokens,
+            loss=total / (len(self._validation_items) if dpo else tokens),
+            mean_token_accuracy=correct / counted,
             tokens=tokens,
         )
         if not math.isfinite(validation.loss):
@@ -273,7 +420,14 @@ class Slot:
                 f"the validation loss is not finite after step {self._step}",
             )
         self._pending = None
-        return dataclasses.replace(report, validation=validation)
+        if self._selection.consider(self._step, validation.loss) and self.spec.keep_best:
+            self._best = self.adapter.flat.detach().to("cpu", copy=True)
+        return dataclasses.replace(
+            report,
+            validation=validation,
+            best_step=self._selection.best_step,
+            stopped_early=self._selection.exhausted and self._step < self._order.total_steps,
+        )
 
     def _failure(self, what: str) -> SlotFailed:
         example = self._culprit()
@@ -284,19 +438,26 @@ class Slot:
 
     def _culprit(self) -> int | None:
         """The first example of the batch whose own loss or gradient isn't finite."""
-        model = self._adapters.activate(self.adapter, training=False)
         for index in self._batch:
-            self._optimizer.zero_grad(set_to_none=True)
-            loss = score(self._base, model, [self._rows[index]]).loss
-            loss.backward()  # type: ignore[no-untyped-call]
-            values = [loss, *(p.grad for p in self._parameters if p.grad is not None)]
-            if not all(bool(torch.isfinite(value).all()) for value in values):
-                return self._rows[index].example
+            self._gradient.zero_()
+            scores, parts = score(self._base, self._adapters, [self.work([index])])
+            loss = self.absorb([index], scores[0])
+            assert loss is not None
+            with self._adapters.routed(parts):
+                loss.backward()  # type: ignore[no-untyped-call]
+            if not all(bool(torch.isfinite(each).all()) for each in (loss, self._gradient)):
+                return self._items[index].example
         return None
 
-    @property
-    def _learned_tokens(self) -> int:
-        return sum(self._rows[index].learned_tokens for index in self._batch)
+    def _present_references(self) -> torch.Tensor:
+        assert self._references is not None
+        return self._references
+
+    def _load(self, state: SlotState, kind: str, flat: torch.Tensor) -> torch.Tensor:
+        """Fill a tensor shaped as the adapter's flat one from the state's tensors of a kind."""
+        for name, view in self.adapter.views(flat.detach()).items():
+            view.copy_(state.tensors[f"{kind}/{name}"])
+        return flat
 
     def _check(self, state: SlotState) -> None:
         spec = self.spec.decisive()
@@ -308,17 +469,16 @@ class Slot:
             raise StateMismatch("the state was trained on other data")
         if state.validation_data != self._validation_data:
             raise StateMismatch("the state was validated on other data")
-        kinds = ("weight", "exp_avg", "exp_avg_sq") if state.step else ("weight",)
-        expected = {
-            f"{kind}/{name}": parameter.shape
+        kinds = ["weight", "exp_avg", "exp_avg_sq"] if state.step else ["weight"]
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.tensors.items()}
+        if any(name.startswith("best/") for name in shapes):
+            kinds.append("best")
+        expected: dict[str, tuple[int, ...]] = {
+            f"{kind}/{name}": tuple(parameter.shape)
             for kind in kinds
             for name, parameter in self.adapter.parameters.items()
         }
-        shapes = {name: tensor.shape for name, tensor in state.tensors.items()}
+        if "references" in shapes or (self.spec.method == "dpo" and state.step):
+            expected["references"] = (len(self._items) + len(self._validation_items), 2)
         if shapes != expected:
             raise StateMismatch("the state's tensors fit another base")
-
-
-def _like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """A fresh, aligned copy beside its parameter."""
-    return torch.empty_like(parameter, requires_grad=False).copy_(value)

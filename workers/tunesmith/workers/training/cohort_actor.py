@@ -24,9 +24,9 @@ class CohortActor:
 
         self._worker = CohortWorker(settings)
 
-    def ready(self) -> bool:
-        """True, once the base is resident."""
-        return True
+    def ready(self) -> dict[str, Any]:
+        """See `CohortWorker.figures`; answers once the base is resident."""
+        return self._worker.figures()
 
     def join(self, work: TrainingWork) -> None:
         """See `CohortWorker.join`."""

@@ -25,7 +25,7 @@ from tunesmith.workers.bases.digest import base_digest
 from tunesmith.workers.trainer.adapter import AdapterFiles
 from tunesmith.workers.trainer.base import load_base
 from tunesmith.workers.trainer.cohort import Cohort
-from tunesmith.workers.trainer.errors import TrainerError
+from tunesmith.workers.trainer.errors import DoesNotFit, NoRoomNow, TrainerError
 from tunesmith.workers.trainer.render import Renderer
 from tunesmith.workers.trainer.report import SlotFailed, StepReport
 from tunesmith.workers.trainer.spec import SlotSpec
@@ -37,6 +37,8 @@ from tunesmith.workers.training.work import (
     Failed,
     Finished,
     Joined,
+    NoRoom,
+    Noted,
     Probe,
     StateStored,
     Stepped,
@@ -47,6 +49,8 @@ from tunesmith.workers.training.work import (
 log = logging.getLogger(__name__)
 
 _PROBES = 4
+
+_TOKENS_PER_PASS = {"cpu": 2048, "cuda": 8192}
 
 
 class BaseChanged(Exception):
@@ -86,22 +90,23 @@ class CohortWorker:
     """
 
     def __init__(self, settings: CohortSettings) -> None:
-        found = base_digest(Path(settings.base_directory))
-        if found != settings.base_digest:
-            raise BaseChanged(
-                f"The base in {settings.base_directory} has changed: its digest is {found}, not"
-                f" {settings.base_digest}. Restart the platform to register it anew."
-            )
         self._settings = settings
+        self._base_files: dict[str, tuple[int, int, int]] = {}
+        self._check_base()
         self._storage = Storage(settings.storage_url)
         base = load_base(
             settings.base_directory,
             settings.device,
             threads=settings.threads or None,
             context_length=settings.context_length,
+            quantization=settings.quantization,
         )
         self._renderer = Renderer.of(base)
-        self._cohort = Cohort(base)
+        self._cohort = Cohort(
+            base,
+            tokens_per_pass=_TOKENS_PER_PASS.get(base.device.type, 2048),
+            memory_bytes=settings.memory_bytes,
+        )
         self._members: dict[str, _Member] = {}
         self._dropped: set[str] = set()
         self._lock = threading.Lock()
@@ -116,7 +121,40 @@ class CohortWorker:
         self._thread = threading.Thread(target=self._train, name="train", daemon=True)
         self._thread.start()
 
+    def _check_base(self) -> None:
+        """Refuse a base whose files are not those of the digest; files are read when they changed.
+
+        Raises:
+            BaseChanged: they aren't.
+        """
+        directory = Path(self._settings.base_directory)
+        files = {
+            str(path): (status.st_size, status.st_mtime_ns, status.st_ino)
+            for path in directory.rglob("*")
+            if path.is_file() and (status := path.stat())
+        }
+        if files == self._base_files:
+            return
+        found = base_digest(directory)
+        if found != self._settings.base_digest:
+            raise BaseChanged(
+                f"The base in {directory} has changed: its digest is {found}, not"
+                f" {self._settings.base_digest}. Restart the platform to register it anew."
+            )
+        self._base_files = files
+
     # What others call
+
+    def figures(self) -> dict[str, Any]:
+        """What admission goes by, as JSON values: for checks before a job gets here."""
+        memory = self._cohort.memory
+        return {
+            "slot_bytes": memory.capacity,
+            "token_bytes": memory.token_bytes,
+            "recomputed_token_bytes": memory.recomputed_token_bytes,
+            "logits_bytes": memory.logits_bytes,
+            "device": self._cohort.base.device.type,
+        }
 
     def join(self, work: TrainingWork) -> None:
         """Take a job in; `Joined` or `Failed` follows."""
@@ -195,6 +233,20 @@ class CohortWorker:
     def _slot_stepped(self, report: StepReport) -> None:
         member = self._members[report.slot]
         self._emit(Stepped(report.slot, _metrics(report), _remaining(member, report)))
+        if report.stopped_early:
+            patience = member.work.recipe["patience"]
+            text = (
+                f"Stopped early at step {report.step} of {report.total_steps}: {patience}"
+                f" validations in a row were no better than the one at step {report.best_step}."
+            )
+            self._emit(Noted(report.slot, text))
+        if report.finished and report.best_step not in {None, report.step}:
+            text = (
+                f"The result is the adapter of step {report.best_step}, where the validation loss"
+                " was lowest."
+            )
+            if member.work.recipe.get("keep_best"):
+                self._emit(Noted(report.slot, text))
         if report.finished:
             # The last epoch is a checkpoint too, and its state lets a lost dispatcher's successor
             # finish without training anything again.
@@ -213,7 +265,8 @@ class CohortWorker:
         where = f"step {failure.step}"
         if failure.example is not None:
             where += f", line {member.examples.lines[failure.example]} of the training file"
-        self._emit(Failed(failure.slot, "training_failed", f"{failure.reason} ({where})"))
+        code = "out_of_memory" if failure.out_of_memory else "training_failed"
+        self._emit(Failed(failure.slot, code, f"{failure.reason} ({where})"))
 
     def _store_epoch(self, report: StepReport) -> None:
         job_id, files = report.slot, self._cohort.adapter(report.slot)
@@ -236,7 +289,7 @@ class CohortWorker:
         self._store(job_id, store)
 
     def _finish(self, member: _Member, trained_tokens: int) -> None:
-        work, files = member.work, self._cohort.adapter(member.work.job_id)
+        work, files = member.work, self._cohort.adapter(member.work.job_id, best=True)
         self._remove(work.job_id)
 
         def store() -> None:
@@ -262,13 +315,11 @@ class CohortWorker:
             if work.job_id in self._dropped:
                 return
         self._remove(work.job_id)
-        targets = tuple(work.recipe.get("target_modules", ()))  # a list, once it was JSON
-        recipe = work.recipe | {"target_modules": targets}
-        spec = SlotSpec(name=work.job_id, seed=work.seed, **recipe)
+        spec = SlotSpec.of(work.recipe, name=work.job_id, seed=work.seed)
         progress = self._cohort.join(
             spec,
-            examples.rows,
-            read.validation.rows if read.validation else None,
+            examples.items,
+            read.validation.items if read.validation else None,
             state=read.state,
             initial_adapter=read.parent,
         )
@@ -285,12 +336,15 @@ class CohortWorker:
             with self._lock:
                 return self._stopping or work.job_id in self._dropped
 
+        self._check_base()
         examples = load_examples(self._storage, work.training_key, self._renderer, dropped)
         validation = (
             load_examples(self._storage, work.validation_key, self._renderer, dropped)
             if work.validation_key
             else None
         )
+        if validation is None:
+            examples, validation = examples.split(work.validation_split, work.seed)
         state = self._storage.get(work.resume_key) if work.resume_key else None
         parent = read_parent(self._storage, work.parent_digest) if work.parent_digest else None
         probes = [_probe(self._renderer, example) for example in examples.first[:_PROBES]]
@@ -321,6 +375,13 @@ class CohortWorker:
                 self._fail(job_id, "file_deleted", f"What the job needs is gone: {error}")
             except StorageFull as error:
                 self._fail(job_id, "storage_full", str(error))
+            except BaseChanged as error:
+                self._fail(job_id, "base_changed", str(error))
+            except NoRoomNow as error:
+                self.drop(job_id)
+                self._emit(NoRoom(job_id, str(error)))
+            except DoesNotFit as error:
+                self._fail(job_id, "does_not_fit", f"The job cannot be trained here: {error}")
             except TrainerError as error:
                 self._fail(job_id, "training_failed", str(error))
             except TunesmithError as error:
@@ -343,8 +404,10 @@ class CohortWorker:
 
 
 def _probe(renderer: Renderer, example: dict[str, Any]) -> Probe:
-    """The prompt before the example's last assistant message."""
+    """The prompt before the example's last assistant message, or that of a preference."""
     messages = example["messages"]
+    if "preferred" in example:
+        return Probe(messages, example["tools"], renderer.prompt_ids(messages, example["tools"]))
     last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
     prompt = messages[:last]
     return Probe(prompt, example["tools"], renderer.prompt_ids(prompt, example["tools"]))
@@ -366,7 +429,11 @@ def _metrics(report: StepReport) -> StepMetrics:
         full_valid_mean_token_accuracy=accuracy,
         learning_rate=report.learning_rate,
         grad_norm=report.grad_norm,
+        tokens=report.tokens,
         tokens_per_second=report.tokens / report.seconds if report.seconds else None,
+        padding_share=1 - report.tokens / report.padded_tokens,
+        reward_margin=report.reward_margin,
+        reward_accuracy=report.reward_accuracy,
     )
 
 

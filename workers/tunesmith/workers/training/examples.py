@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunesmith.platform.examples import read_normalised
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.trainer.errors import ExampleInvalid
-from tunesmith.workers.trainer.render import Renderer, Row
+from tunesmith.workers.trainer.render import Item, Renderer
+from tunesmith.workers.training.held_out import held_out
 
 _KEPT = 8
 
@@ -23,13 +24,13 @@ class Examples:
     """Rendered examples.
 
     Attributes:
-        rows: training sequences.
+        items: training sequences, or pairs of them where the examples are preferences.
         first: the first few examples as they were read.
         lines: each example's line in the uploaded file.
         truncated: lines of the examples that were cut at the context length.
     """
 
-    rows: list[Row]
+    items: list[Item]
     first: list[dict[str, Any]]
     lines: list[int]
     truncated: list[int]
@@ -37,12 +38,26 @@ class Examples:
     @property
     def tokens(self) -> int:
         """All tokens."""
-        return sum(len(row) for row in self.rows)
+        return sum(len(item) for item in self.items)
 
     @property
     def learned_tokens(self) -> int:
         """Tokens with loss."""
-        return sum(row.learned_tokens for row in self.rows)
+        return sum(item.learned_tokens for item in self.items)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest item."""
+        return max(len(item) for item in self.items)
+
+    def split(self, share: float, seed: int) -> tuple[Examples, Examples | None]:
+        """What is trained on, and what is held out of it; None when that is nothing."""
+        chosen = held_out(self.items, share, seed)
+        if not chosen:
+            return self, None
+        kept = [item for item in self.items if item.example not in chosen]
+        apart = [item for item in self.items if item.example in chosen]
+        return replace(self, items=kept), replace(self, items=apart)
 
 
 def load_examples(
@@ -61,7 +76,7 @@ def load_examples(
         ObjectNotFound: the file was deleted.
         StorageUnavailable: storage does not answer.
     """
-    rows: list[Row] = []
+    items: list[Item] = []
     first: list[dict[str, Any]] = []
     lines: list[int] = []
     truncated: list[int] = []
@@ -70,14 +85,21 @@ def load_examples(
             if stop():
                 raise InterruptedError
             conversation = {"messages": example.messages, "tools": example.tools}
+            if example.preferred is not None:
+                conversation |= {"preferred": example.preferred, "rejected": example.rejected}
             try:
-                rendered = renderer.render(conversation, index)
+                if example.preferred is not None:
+                    pair, cut = renderer.render_pair(conversation, index)
+                    items.append(pair)
+                else:
+                    rendered = renderer.render(conversation, index)
+                    items.extend(rendered.rows)
+                    cut = rendered.truncated
             except ExampleInvalid as error:
                 raise ExamplesUnusable(f"line {example.line}: {error.reason}") from error
-            rows.extend(rendered.rows)
             if index < _KEPT:
                 first.append(conversation)
             lines.append(example.line)
-            if rendered.truncated:
+            if cut:
                 truncated.append(example.line)
-    return Examples(rows, first, lines, truncated)
+    return Examples(items, first, lines, truncated)

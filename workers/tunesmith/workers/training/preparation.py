@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tunesmith.platform.domain.hyperparameters import AUTO
 from tunesmith.platform.domain.training import Prepared
@@ -10,11 +11,18 @@ from tunesmith.platform.examples import DamagedExamples
 from tunesmith.platform.storage import ObjectNotFound, Storage
 from tunesmith.workers.trainer.adapter import AdapterConfig
 from tunesmith.workers.trainer.base import BaseShape, load_shape
-from tunesmith.workers.trainer.errors import AdapterInvalid, BaseUnusable, HyperparameterInvalid
-from tunesmith.workers.trainer.recipe import ALPHA, DataSize, resolve
+from tunesmith.workers.trainer.errors import (
+    AdapterInvalid,
+    BaseUnusable,
+    DoesNotFit,
+    HyperparameterInvalid,
+)
+from tunesmith.workers.trainer.memory import Memory
+from tunesmith.workers.trainer.recipe import DataSize, Recipe, resolve
 from tunesmith.workers.trainer.render import Renderer
 from tunesmith.workers.trainer.validation import validate_adapter
 from tunesmith.workers.training.examples import Examples, ExamplesUnusable, load_examples
+from tunesmith.workers.training.held_out import FEWEST_EXAMPLES, automatic_split
 from tunesmith.workers.training.parent import read_parent
 from tunesmith.workers.training.work import PreparationWork, Refusal
 
@@ -52,36 +60,113 @@ def _prepare(work: PreparationWork) -> Prepared:
         else None
     )
     parent = _parent(storage, work.parent_digest, shape)
+    hyperparameters = dict(work.hyperparameters)
+    share = _split(hyperparameters.pop("validation_split", AUTO), training, validation)
+    trained, apart = training.split(share, work.seed)
     try:
-        recipe = resolve(
-            DataSize(len(training.rows), training.tokens, training.learned_tokens),
+        recipe = _recipe(
+            work,
+            hyperparameters,
+            DataSize(len(trained.items), trained.tokens, trained.learned_tokens),
             shape,
-            max_rank=work.max_rank,
-            rank=AUTO if parent is None else parent.rank,
-            alpha=ALPHA if parent is None else parent.alpha,
-            **work.hyperparameters,
+            parent=parent,
+            validated=bool(validation or apart),
+            longest=max(examples.longest for examples in (training, validation) if examples),
         )
     except HyperparameterInvalid as error:
         raise _Refused("invalid_hyperparameter", str(error), error.name) from error
+    except DoesNotFit as error:
+        raise _Refused("does_not_fit", f"The job cannot be trained here: {error}", None) from error
     return Prepared(
-        hyperparameters={
-            "n_epochs": recipe.n_epochs,
-            "batch_size": recipe.batch_size,
-            "learning_rate_multiplier": recipe.learning_rate_multiplier,
-        },
-        recipe={
-            "rank": recipe.rank,
-            "alpha": recipe.alpha,
-            "learning_rate": recipe.learning_rate,
-            "n_epochs": recipe.n_epochs,
-            "batch_size": recipe.batch_size,
-            "warmup_steps": recipe.warmup_steps,
-            "target_modules": () if parent is None else parent.target_modules,
-        },
+        hyperparameters=recipe.hyperparameters | {"validation_split": share},
+        recipe=recipe.spec,
         total_steps=recipe.total_steps,
-        notes=(_counted(training, validation), recipe.explanation),
+        notes=(
+            _counted(training, validation),
+            _validated(training, validation, apart, share),
+            recipe.explanation,
+        ),
         warnings=tuple(_cut(training, "training") + _cut(validation, "validation")),
     )
+
+
+def _split(wanted: float | str, training: Examples, validation: Examples | None) -> float:
+    if validation is not None:
+        return 0.0
+    if wanted == AUTO:
+        return automatic_split(len(training.lines))
+    return float(wanted)
+
+
+def _recipe(
+    work: PreparationWork,
+    hyperparameters: dict[str, Any],
+    data: DataSize,
+    shape: BaseShape,
+    *,
+    parent: AdapterConfig | None,
+    validated: bool,
+    longest: int,
+) -> Recipe:
+    """The recipe, with the highest automatic rank that the trainer has memory for.
+
+    Raises:
+        HyperparameterInvalid: out of its range.
+        DoesNotFit: no trainer of this base could hold it, as far as one has told.
+    """
+    most = work.max_rank
+    while True:
+        recipe = resolve(
+            data,
+            shape,
+            method=work.method,
+            validated=validated,
+            max_rank=most,
+            parent=parent,
+            **hyperparameters,
+        )
+        try:
+            _check_memory(work, shape, recipe, longest)
+        except DoesNotFit:
+            most = recipe.spec["rank"] // 2
+            if parent is not None or hyperparameters.get("lora_rank") != AUTO or most < 1:
+                raise
+        else:
+            return recipe
+
+
+def _check_memory(work: PreparationWork, shape: BaseShape, recipe: Recipe, longest: int) -> None:
+    if work.trainer is None:
+        return  # the cohort refuses it itself
+    memory = Memory(
+        capacity=work.trainer["slot_bytes"],
+        token_bytes=work.trainer["token_bytes"],
+        recomputed_token_bytes=work.trainer["recomputed_token_bytes"],
+        logits_bytes=work.trainer["logits_bytes"],
+    )
+    memory.need(shape, recipe.spec["rank"], tuple(recipe.spec["target_modules"]), longest)
+
+
+def _validated(
+    training: Examples, validation: Examples | None, apart: Examples | None, share: float
+) -> str:
+    if validation is not None:
+        return "The result is chosen by the loss on the validation file, after every epoch."
+    if apart is not None:
+        count = len({item.example for item in apart.items})
+        return (
+            f"No validation file was given: {count} of the {len(training.lines)} training examples"
+            " are held out, never trained on, and the result is chosen by the loss on them. Set"
+            " validation_split to 0 to train on all."
+        )
+    if share:
+        return "All examples have the same prompt, so none are held out for validation."
+    if len(training.lines) < FEWEST_EXAMPLES:
+        return (
+            f"No validation file was given, and less than {FEWEST_EXAMPLES} examples are too few to"
+            " hold some out: all are trained on, to the end."
+        )
+    return "Nothing is held out for validation: all examples are trained on, to the end."
 
 
 def _load(storage: Storage, key: str, renderer: Renderer, param: str) -> Examples:

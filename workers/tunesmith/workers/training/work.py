@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
+
+Method = Literal["supervised", "dpo"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class CohortSettings:
         threads: CPU threads of torch.
         storage_url: where states and adapters go.
         checkpoint_every_steps: steps between two resumable states.
+        quantization: "4bit" for a base in NF4.
+        memory_bytes: for slots and passes beside the base; None for most of what is free.
     """
 
     base_directory: str
@@ -29,6 +33,8 @@ class CohortSettings:
     threads: int
     storage_url: str
     checkpoint_every_steps: int
+    quantization: Literal["4bit"] | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,13 @@ class PreparationWork:
     """Files to be read before a job can train.
 
     Attributes:
+        method: "supervised" or "dpo".
         hyperparameters: the client's, "auto" where open.
+        seed: decides which examples are held out.
         max_rank: what the engines serve.
         parent_digest: adapter to continue from.
+        trainer: what the last trainer of the base measured (`CohortWorker.figures`); None before
+            the first.
     """
 
     job_id: str
@@ -50,6 +60,9 @@ class PreparationWork:
     hyperparameters: dict[str, Any]
     max_rank: int
     parent_digest: str | None
+    method: Method = "supervised"
+    seed: int = 0
+    trainer: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class TrainingWork:
 
     Attributes:
         recipe: from its `Prepared`.
+        validation_split: share of the training examples to hold out.
         resume_key: storage key of the state to go on from.
         state_prefix: under which new states are stored: no other holder of the job writes there.
     """
@@ -79,6 +93,7 @@ class TrainingWork:
     parent_digest: str | None
     resume_key: str | None
     state_prefix: str
+    validation_split: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,22 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something that the job's tenant should read."""
+
+    job_id: str
+    message: str
+
+
+@dataclass(frozen=True)
+class NoRoom:
+    """The device holds too much for the job now; it left the cohort and has to wait."""
+
+    job_id: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Failed:
     """The job cannot go on; it has left the cohort."""
 
@@ -146,4 +177,4 @@ class Failed:
     message: str
 
 
-Update = Joined | Stepped | StateStored | EpochStored | Finished | Failed
+Update = Joined | Stepped | StateStored | EpochStored | Finished | Noted | NoRoom | Failed
