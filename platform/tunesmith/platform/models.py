@@ -131,13 +131,28 @@ def drop_name(session: Session, tenant_id: str, name: str) -> list[str]:
 
 
 def is_referred(session: Session, digest: str) -> bool:
-    """Whether a living model, a checkpoint's model or an unfinished job needs the adapter."""
+    """Whether a living model, a checkpoint's model or an unfinished job needs the adapter.
+
+    An unfinished job needs the one that it continues from, and all that it made: its result may be
+    the adapter of an epoch whose checkpoint is not kept any more.
+    """
     by_model = select(Model.seq).where(Model.adapter_digest == digest, Model.deleted_at.is_(None))
     by_job = select(Job.seq).where(Job.parent_digest == digest, Job.status.not_in(FINAL))
-    return (
-        session.scalars(by_model.limit(1)).first() is not None
-        or session.scalars(by_job.limit(1)).first() is not None
+    by_maker = (
+        select(Model.seq)
+        .join(Job, Job.id == Model.job_id)
+        .where(Model.adapter_digest == digest, Job.status.not_in(FINAL))
     )
+    return any(
+        session.scalars(query.limit(1)).first() is not None
+        for query in (by_model, by_job, by_maker)
+    )
+
+
+def adapters_made(session: Session, job_id: str) -> list[str]:
+    """Digests of all adapters that a job has made, of models that are gone as well."""
+    query = select(Model.adapter_digest).where(Model.job_id == job_id).distinct()
+    return list(session.scalars(query))
 
 
 def delete_model(session: Session, tenant_id: str, name: str) -> list[str]:

@@ -77,28 +77,41 @@ def test_events_carry_openais_figures_first_and_checkpoints_only_those() -> None
     assert sorted(progress.checkpoint_metrics(metrics)) == sorted(openai)
 
 
-def test_old_checkpoints_go_and_their_adapters_only_when_nobody_needs_them(world: World) -> None:
+def test_old_checkpoints_go_and_their_adapters_when_the_job_ended_without_them(
+    world: World,
+) -> None:
     tenant = world.tenant()
     lease = world.running_job(tenant)
-    orphans: list[list[str]] = []
-    for step, digest in [(1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "d"), (5, "d")]:
+    for step, digest in [(1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "d"), (5, "d"), (6, "e")]:
         with world.database.transaction() as session:
-            orphans.append(
-                progress.record_checkpoint(
-                    session,
-                    lease,
-                    StoredAdapter(digest * 64, 16, 100),
-                    model_name="ft:m",
-                    step=step,
-                    metrics={},
-                )
+            progress.record_checkpoint(
+                session,
+                lease,
+                StoredAdapter(digest * 64, 16, 100),
+                model_name="ft:m",
+                step=step,
+                metrics={},
             )
-    # Step 1's adapter is step 4's too; step 5 is reported twice, as after a lost worker.
-    assert orphans == [[], [], [], [], ["b" * 64], []]
     with world.database.reading() as session:
         assert [m.name for m in models.list_models(session, tenant)] == [
-            f"ft:m:ckpt-step-{step}" for step in (3, 4, 5)
+            f"ft:m:ckpt-step-{step}" for step in (4, 5, 6)
         ]
+        made = models.adapters_made(session, lease.job_id)
+        assert sorted(made) == [digest * 64 for digest in "abcde"]
+        assert all(models.is_referred(session, digest) for digest in made)
+    with world.database.transaction() as session:
+        # The best epoch was the third, whose checkpoint is gone.
+        progress.complete(
+            session,
+            lease,
+            StoredAdapter("c" * 64, 16, 100),
+            model_name="ft:m",
+            trained_tokens=1,
+            result_file=world.file(tenant),
+        )
+    with world.database.reading() as session:
+        orphans = [digest[0] for digest in made if not models.is_referred(session, digest)]
+        assert orphans == ["b"]  # step 1's adapter is step 4's too
 
 
 def test_two_equal_jobs_end_with_one_adapter_and_two_models(world: World) -> None:

@@ -82,7 +82,8 @@ def test_a_checkpoints_model_takes_its_checkpoint_with_it(world: World) -> None:
             step=3,
             metrics={},
         )
-    assert delete(world, tenant, "ft:m:ckpt-step-3") == ["a" * 64]
+    # The job may end with this very adapter, so its files wait for that.
+    assert delete(world, tenant, "ft:m:ckpt-step-3") == []
     with world.database.reading() as session:
         assert reading.list_checkpoints(session, tenant, lease.job_id).items == []
 

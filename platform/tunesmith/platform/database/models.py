@@ -184,6 +184,7 @@ class Model(Base):
         Index("models_by_name", "name", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
         Index("models_by_tenant", "tenant_id", "seq"),
         Index("models_by_adapter", "adapter_digest"),
+        Index("models_by_job", "job_id"),
     )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     name: Mapped[str] = mapped_column(String(512))

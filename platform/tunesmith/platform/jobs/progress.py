@@ -134,11 +134,11 @@ def record_checkpoint(
     model_name: str,
     step: int,
     metrics: dict[str, Any],
-) -> list[str]:
+) -> None:
     """An epoch ended: its adapter becomes a model. The last three are kept.
 
-    Returns:
-        Digests of adapters that nothing refers to any more: to be deleted from storage.
+    The adapters of the others stay until the job ends (`models.is_referred`): the result may be
+    one of them.
 
     Raises:
         LeaseLost: the job is not this holder's any more.
@@ -148,7 +148,7 @@ def record_checkpoint(
         select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step_number == step)
     ).one_or_none()
     if known is not None:  # trained again after a lost worker
-        return []
+        return
     name = checkpoint_model_name(model_name, step)
     _add_model(session, job, adapter, name)
     session.add(
@@ -170,12 +170,10 @@ def record_checkpoint(
         .order_by(Checkpoint.step_number.desc())
         .offset(KEPT_CHECKPOINTS)
     ).all()
-    orphans: list[str] = []
     for checkpoint in old:
         session.delete(checkpoint)
         session.flush()
-        orphans += models.drop_name(session, job.tenant_id, checkpoint.model_name)
-    return orphans
+        models.drop_name(session, job.tenant_id, checkpoint.model_name)
 
 
 def complete(

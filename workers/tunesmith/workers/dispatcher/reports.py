@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tunesmith.platform import adapters, models
 from tunesmith.platform.database import Database
 from tunesmith.platform.database.models import Job
 from tunesmith.platform.domain.errors import LeaseLost, TunesmithError, Unavailable
@@ -73,13 +74,15 @@ class Reports:
         self._slow.submit(attempt)
 
     def clear_states(self, job_id: str) -> None:
-        """Delete the states of a job, if it has ended."""
+        """Delete a job's states, and the adapters of checkpoints not kept, if it has ended."""
 
         def clear() -> None:
             with self.database.reading() as session:
                 status = session.scalars(select(Job.status).where(Job.id == job_id)).one_or_none()
+                made = models.adapters_made(session, job_id)
             if status in FINAL:
                 self.storage.delete_tree(f"jobs/{job_id}/states")
+                adapters.delete_unreferred(self.database, self.storage, made)
 
         self.later(clear)
 

@@ -258,28 +258,21 @@ class Trainings:
             self._end_runs(update.job_id)
 
     def _epoch_stored(self, training: _Training, update: EpochStored) -> None:
-        orphans: list[str] = []
-
         def write(session: Session) -> None:
             job = queue.leased_job(session, training.lease)
             if not adapters.hold_stored(session, self._reports.storage, update.adapter.digest):
                 return  # deleted with an equal model meanwhile; the next epoch has its own
-            orphans.extend(
-                progress.record_checkpoint(
-                    session,
-                    training.lease,
-                    update.adapter,
-                    model_name=progress.tuned_name(session, job),
-                    step=update.metrics.step,
-                    metrics=progress.checkpoint_metrics(update.metrics),
-                )
+            progress.record_checkpoint(
+                session,
+                training.lease,
+                update.adapter,
+                model_name=progress.tuned_name(session, job),
+                step=update.metrics.step,
+                metrics=progress.checkpoint_metrics(update.metrics),
             )
 
         if not self._reports.write(update.job_id, write):
             self.forget(update.job_id)
-        if orphans:
-            reports = self._reports
-            reports.later(adapters.delete_unreferred, reports.database, reports.storage, orphans)
 
     def _failed(self, training: _Training, update: Failed) -> None:
         training.cohort.gone(update.job_id)
