@@ -95,10 +95,10 @@ def test_a_split_is_held_out_and_training_stops_when_it_no_longer_helps(client: 
     job = client.fine_tuning.jobs.create(
         model=BASE,
         training_file=upload(client, content.encode()),
-        hyperparameters={
+        hyperparameters={  # type: ignore[arg-type]
             "n_epochs": 40, "batch_size": 4, "early_stopping_patience": 2,
             "validation_split": 0.2,
-        },  # type: ignore[typeddict-unknown-key]
+        },
     )  # fmt: skip
     done = succeeded(client, job.id)
     told = "\n".join(messages(client, job.id))
@@ -123,7 +123,7 @@ def test_what_could_not_be_served_or_trained_is_refused_at_creation(client: Open
             client.fine_tuning.jobs.create(
                 model=BASE,
                 training_file=training_file,
-                method={"type": method, method: {"hyperparameters": hyperparameters}},  # type: ignore[arg-type,misc]
+                method={"type": method, method: {"hyperparameters": hyperparameters}},  # type: ignore[arg-type]
             )
         return f"{refusal.value.code}: {refusal.value.message}"
 
@@ -156,7 +156,9 @@ def test_sixteen_tenants_train_together(platform: Platform) -> None:
     assert max(starts) <= min(ends) + 1  # whole seconds
     question = "where does ticket 4 about the red box go?"
     for number in (0, 7, 15):
-        assert f"room {number}" in ask(clients[number], str(done[number].fine_tuned_model), question)
+        assert f"room {number}" in ask(
+            clients[number], str(done[number].fine_tuned_model), question
+        )
 
 
 def test_the_dispatchers_figures_can_be_scraped(platform: Platform, client: OpenAI) -> None:
@@ -168,7 +170,7 @@ def test_the_dispatchers_figures_can_be_scraped(platform: Platform, client: Open
             hyperparameters={"n_epochs": 1},
         ).id,
     )
-    told = json.loads((platform.home / "platform.json").read_text())
+    told = json.loads((platform.home / "run" / "platform.json").read_text())
     with urllib.request.urlopen(told["dispatcher_metrics"], timeout=10) as answer:
         text = answer.read().decode()
     for name in ("tunesmith_training_steps_total", "tunesmith_training_tokens_total"):

@@ -309,9 +309,11 @@ class Cohort:
             place.alone = True
         if self.base.device.type == "cuda":
             torch.cuda.empty_cache()
-        names = [place.slot.spec.name for place, _ in chosen]
+        names = list(dict.fromkeys(place.slot.spec.name for place, _ in chosen))
         if len(chosen) > 1:
             log.warning("a pass of slots %s failed: they go on one by one (%s)", names, error)
+            if _is_out_of_memory(error):  # or else the next shared pass would fail as well
+                self._tokens_per_pass = max(1, self._tokens_per_pass // 2)
             return []
         place, chunk = chosen[0]
         step = place.slot.progress.step + 1
