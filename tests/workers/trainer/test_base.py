@@ -12,7 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, Qwen3Config
 
-from tunesmith.workers.trainer.base import Base, load_base, load_shape
+from tunesmith.workers.trainer.adapter import read_tensors
+from tunesmith.workers.trainer.base import Base, as_base, load_base, load_shape
 from tunesmith.workers.trainer.cohort import Cohort
 from tunesmith.workers.trainer.errors import BaseUnusable
 from tunesmith.workers.trainer.render import Renderer, Row
@@ -140,3 +141,36 @@ def test_a_base_without_linear_layers(copy_of_base: Path) -> None:
     save(config, copy_of_base)
     with pytest.raises(BaseUnusable, match="gpt2 model has no linear layers"):
         load_base(copy_of_base, "cpu")
+
+
+class Repacking(torch.nn.Linear):
+    """As bitsandbytes' on CPU: in eval mode it turns to kernels that have no gradient."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) if self.training else super().forward(x.detach())
+
+
+def test_a_quantised_layer_is_not_put_into_eval_mode(
+    base_directory: Path, rows: Callable[..., list[Row]], spec: Callable[..., SlotSpec]
+) -> None:
+    plain = load_base(base_directory, "cpu")
+    model = AutoModelForCausalLM.from_pretrained(base_directory, dtype=torch.float32)
+    for layer in model.model.layers:
+        layer.mlp.up_proj.__class__ = Repacking
+    quantised = as_base(model, None, context_length=CONTEXT, stop_ids=plain.stop_ids)
+    results = []
+    for base in (plain, quantised):
+        cohort = Cohort(base)
+        cohort.join(spec(), rows(8))
+        while not cohort.idle:
+            cohort.step()
+        results.append(read_tensors(cohort.adapter("a")))
+    assert all(torch.allclose(results[0][name], results[1][name], atol=1e-5) for name in results[0])
+
+
+def test_a_4_bit_base_without_its_library_says_what_to_install(
+    base_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(BaseUnusable, match="pip install bitsandbytes"):
+        load_base(base_directory, "cpu", quantization="4bit")

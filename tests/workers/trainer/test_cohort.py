@@ -283,3 +283,15 @@ def test_the_global_generator_is_left_alone(base: Base, rows: Rows, spec: Spec) 
     finish(cohort)
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_two_cohorts_on_one_base_do_not_disconnect_each_other(
+    base: Base, rows: Rows, spec: Spec
+) -> None:
+    first = Cohort(base)
+    first.join(spec(), rows(8))
+    second = Cohort(base)
+    second.join(spec(), rows(8))
+    for cohort in (first, second):
+        assert all(report.grad_norm > 0 for report in finish(cohort))
+    assert first.adapter("a").digest == second.adapter("a").digest

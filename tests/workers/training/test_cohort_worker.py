@@ -19,6 +19,8 @@ from tunesmith.workers.training.work import (
     Failed,
     Finished,
     Joined,
+    NoRoom,
+    Noted,
     StateStored,
     Stepped,
     TrainingWork,
@@ -192,3 +194,91 @@ def test_a_base_that_changed_is_refused(
     (changed / "generation_config.json").write_text("{}")
     with pytest.raises(BaseChanged, match="has changed"):
         CohortWorker(dataclasses.replace(cohort_settings, base_directory=str(changed)))
+
+
+def test_a_base_that_changes_under_a_running_cohort_is_refused(
+    cohort_settings: CohortSettings, base_directory: Path, tmp_path: Path, work: Work
+) -> None:
+    directory = Path(shutil.copytree(base_directory, tmp_path / "base"))
+    worker = CohortWorker(dataclasses.replace(cohort_settings, base_directory=str(directory)))
+    worker.join(work())
+    finished(gather(worker, ended("ftjob-a")))
+    (directory / "generation_config.json").write_text("{}")
+    worker.join(work("ftjob-b"))
+    (failure,) = [u for u in gather(worker, ended("ftjob-b")) if isinstance(u, Failed)]
+    assert failure.code == "base_changed"
+    assert "its digest is" in failure.message
+    worker.stop()
+
+
+def test_a_job_without_room_now_is_given_back_and_fits_later(
+    cohort_settings: CohortSettings, work: Work, put_examples: Callable[..., str]
+) -> None:
+    measured = CohortWorker(cohort_settings)
+    figures = measured.figures()
+    measured.stop()
+    # Passes take at most half of it, and a slot of rank 64 more than a quarter.
+    state = 64 * 16 * 1024
+    capacity = 2 * (figures["logits_bytes"] + 64 * figures["token_bytes"]) + state
+    worker = CohortWorker(dataclasses.replace(cohort_settings, memory_bytes=capacity))
+    recipe = work().recipe | {"rank": 64, "n_epochs": 40}
+    jobs = [f"ftjob-{letter}" for letter in "abcdefgh"]
+    for job in jobs:
+        worker.join(work(job, recipe=recipe))
+    settled: Callable[[list[Update]], bool] = lambda updates: (  # noqa: E731
+        sum(isinstance(u, Joined | NoRoom | Failed) for u in updates) == len(jobs)
+    )
+    updates = gather(worker, settled)
+    joined = [u.job_id for u in updates if isinstance(u, Joined)]
+    refused = [u for u in updates if isinstance(u, NoRoom)]
+    assert joined
+    assert refused
+    assert f"beside the {len(joined)} jobs in training" in refused[0].message
+    worker.drop(joined[0])
+    worker.join(work(refused[0].job_id, recipe=recipe))
+    again = gather(worker, lambda us: any(isinstance(u, Joined) for u in us))
+    assert refused[0].job_id in {u.job_id for u in again if isinstance(u, Joined)}
+    worker.stop()
+
+
+def test_a_job_that_never_fits_fails_with_the_numbers(
+    cohort_settings: CohortSettings, work: Work
+) -> None:
+    worker = CohortWorker(dataclasses.replace(cohort_settings, memory_bytes=1_000_000))
+    worker.join(work(recipe=work().recipe | {"rank": 64}))
+    (failure,) = [u for u in gather(worker, ended("ftjob-a")) if isinstance(u, Failed)]
+    assert failure.code == "does_not_fit"
+    assert "LoRA rank 64" in failure.message
+    worker.stop()
+
+
+def test_the_tenant_reads_why_training_ended_and_which_step_is_the_result(
+    start: Start, work: Work, put_examples: Callable[..., str]
+) -> None:
+    worker = start()
+    recipe = work().recipe | {
+        "n_epochs": 40, "learning_rate": 2e-2, "patience": 2, "keep_best": True,
+    }  # fmt: skip
+    job = work(recipe=recipe, validation_key=put_examples(pairs(5, "parcel"), "b"))
+    worker.join(job)
+    updates = gather(worker, ended("ftjob-a"))
+    told = [u.message for u in updates if isinstance(u, Noted)]
+    assert len(told) == 2
+    assert "2 validations in a row were no better" in told[0]
+    assert "The result is the adapter of step" in told[1]
+    epochs = {u.metrics.step: u.adapter for u in updates if isinstance(u, EpochStored)}
+    best = min(
+        (u.metrics for u in updates if isinstance(u, EpochStored)),
+        key=lambda metrics: metrics.full_valid_loss or 0.0,
+    )
+    assert finished(updates).adapter == epochs[best.step]
+
+
+def test_a_split_is_held_out_and_never_trained_on(start: Start, work: Work) -> None:
+    worker = start()
+    worker.join(work(validation_split=0.25))
+    updates = gather(worker, ended("ftjob-a"))
+    steps = [u.metrics for u in updates if isinstance(u, Stepped)]
+    assert len(steps) == 3 * -(-9 // 2)  # of 12 examples three are held out
+    assert sum(step.full_valid_loss is not None for step in steps) == 3
+    assert all(step.padding_share == 0 for step in steps)

@@ -137,8 +137,8 @@ class Part:
 class _Routing:
     """Which tokens of the present pass belong to which adapter."""
 
+    anchor: torch.Tensor
     parts: tuple[Part, ...] = ()
-    anchor: torch.Tensor | None = None
 
 
 class SlotLinear(nn.Module):
@@ -148,18 +148,18 @@ class SlotLinear(nn.Module):
         super().__init__()
         self.name = name
         self.base = base
-        self._routing = routing
+        self.routing = routing
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`base(x)` plus, in each part's tokens, alpha / rank * B A dropout(x)."""
         updates = [
             _Update(part, layer)
-            for part in self._routing.parts
+            for part in self.routing.parts
             if part.adapter is not None and (layer := part.adapter.layers.get(self.name))
         ]
         if not updates:
             return self.base(x)  # type: ignore[no-any-return]
-        anchor = self._routing.anchor
+        anchor = self.routing.anchor
         if type(self.base) is nn.Linear:
             return _linear(x, anchor, self.name, updates, self.base.weight, self.base.bias)
         # A quantised layer computes by itself; the update comes on top.
@@ -266,18 +266,21 @@ class ResidentAdapters:
     """
 
     base: Base
-    _routing: _Routing = field(default_factory=_Routing)
+    _routing: _Routing = field(init=False)
 
     def __post_init__(self) -> None:
+        modules = {name: self.base.model.get_submodule(name) for name in self.base.shape.linears}
+        wrapped = [module for module in modules.values() if isinstance(module, SlotLinear)]
+        if wrapped:  # by an earlier cohort on this base, which may still be there
+            self._routing = wrapped[0].routing
+            return
         # A tensor that always requires a gradient; its own is never computed.
-        self._routing.anchor = torch.zeros((), device=self.base.device, requires_grad=True)
-        for name in self.base.shape.linears:
-            parent_name, _, last = name.rpartition(".")
-            parent = self.base.model.get_submodule(parent_name)
-            present = getattr(parent, last)
-            if isinstance(present, SlotLinear):  # a cohort before this one had the base
-                present = present.base
-            setattr(parent, last, SlotLinear(name, present, self._routing))
+        anchor = torch.zeros((), device=self.base.device, requires_grad=True)
+        self._routing = _Routing(anchor)
+        for name, module in modules.items():
+            parent, _, last = name.rpartition(".")
+            wrapper = SlotLinear(name, module, self._routing)
+            setattr(self.base.model.get_submodule(parent), last, wrapper)
 
     def attach(
         self, rank: int, alpha: float, dropout: float, targets: tuple[str, ...]
