@@ -102,6 +102,13 @@ class Settings(BaseSettings):
         description="Memory of a trainer's device for jobs beside the base. Unset: 90 % of what is"
         " free when the base is loaded.",
     )
+    trainer_gpu_memory: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of a GPU's memory for a trainer, base included; beside an engine that"
+        " `tunesmith up` starts, at most what `engine_gpu_memory` leaves.",
+    )
     trainer_threads: int = Field(
         default=0, ge=0, description="CPU threads of a trainer; 0: the machine's physical cores."
     )

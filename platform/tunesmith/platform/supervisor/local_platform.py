@@ -57,6 +57,9 @@ def with_ports(settings: Settings) -> tuple[Settings, bool, bool]:
     if own_engine:
         port = settings.engine_port or free_port()
         changes |= {"engine_port": port, "engines": [f"http://{LOOPBACK}:{port}"]}
+    if own_ray and own_engine and settings.engine_gpu_memory < 1:  # both on this machine's GPU
+        left = 1 - settings.engine_gpu_memory
+        changes["trainer_gpu_memory"] = min(settings.trainer_gpu_memory, left)
     return settings.model_copy(update=changes), own_ray, own_engine
 
 

@@ -91,6 +91,7 @@ class CohortPool:
             checkpoint_every_steps=self._settings.checkpoint_every_steps,
             quantization=self._settings.base_quantization,
             memory_bytes=self._settings.trainer_memory_bytes,
+            gpu_share=self._settings.trainer_gpu_memory,
         )
         self._cohorts[base.name] = RunningCohort.start(base.name, settings, gpus=self._gpus())
 

@@ -63,17 +63,23 @@ class Cohort:
         tokens_per_pass: about how many tokens one call of `step` computes: the granularity at
             which slots can join, leave and be cancelled. Fewer where the memory is small.
         memory_bytes: for slots and passes beside the base; None for most of what is free now.
+        gpu_share: of a GPU's memory that base, slots and passes may take together.
     """
 
     def __init__(
-        self, base: Base, *, tokens_per_pass: int = 2048, memory_bytes: int | None = None
+        self,
+        base: Base,
+        *,
+        tokens_per_pass: int = 2048,
+        memory_bytes: int | None = None,
+        gpu_share: float = 1.0,
     ) -> None:
         if tokens_per_pass < 1:
             raise HyperparameterInvalid("tokens_per_pass", tokens_per_pass, "at least 1")
         self.base = base
         self._adapters = ResidentAdapters(base)
         with deterministic(base.device):
-            self.memory = Memory.measured(base, self._adapters, memory_bytes)
+            self.memory = Memory.measured(base, self._adapters, memory_bytes, gpu_share)
         self._tokens_per_pass = self.memory.tokens_per_pass(tokens_per_pass)
         self._places: dict[str, _Place] = {}
         self._numbers = itertools.count()

@@ -59,14 +59,20 @@ class Memory:
 
     @classmethod
     def measured(
-        cls, base: Base, adapters: ResidentAdapters, capacity: int | None = None
+        cls,
+        base: Base,
+        adapters: ResidentAdapters,
+        capacity: int | None = None,
+        gpu_share: float = 1.0,
     ) -> Memory:
         """Measure passes of two lengths; the difference is what a token costs.
 
         Args:
             capacity: bytes for slots and passes; None for most of what the device has free.
+            gpu_share: of a GPU's memory, base included: an engine that takes the rest may start
+                later, when all of it still looks free.
         """
-        free = free_bytes(base.device) if capacity is None else capacity
+        free = free_bytes(base.device, gpu_share) if capacity is None else capacity
         vocabulary = base.model.get_output_embeddings().weight.shape[0]
         few, many = 32, min(160, base.context_length)
         costs = []
@@ -131,10 +137,12 @@ def state_bytes(shape: BaseShape, rank: int, targets: tuple[str, ...]) -> int:
     return STATE_BYTES * shape.lora_parameters(rank, target_suffixes(shape, targets))
 
 
-def free_bytes(device: torch.device) -> int:
+def free_bytes(device: torch.device, gpu_share: float = 1.0) -> int:
     """Most of the memory that is free on a device now, within a container's limit."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * _SHARE)
+        free, total = torch.cuda.mem_get_info(device)
+        allowed = total * gpu_share - torch.cuda.memory_allocated(device)
+        return int(max(0, min(free * _SHARE, allowed)))
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():

@@ -6,6 +6,7 @@ Plain Python, so that it can be tested without Ray; `cohort_actor` makes an acto
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -15,6 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
@@ -97,7 +100,7 @@ class CohortWorker:
         base = load_base(
             settings.base_directory,
             settings.device,
-            threads=settings.threads or None,
+            threads=settings.threads or _cores(),
             context_length=settings.context_length,
             quantization=settings.quantization,
         )
@@ -106,6 +109,7 @@ class CohortWorker:
             base,
             tokens_per_pass=_TOKENS_PER_PASS.get(base.device.type, 2048),
             memory_bytes=settings.memory_bytes,
+            gpu_share=settings.gpu_share,
         )
         self._members: dict[str, _Member] = {}
         self._dropped: set[str] = set()
@@ -401,6 +405,15 @@ class CohortWorker:
         with self._has_updates:
             self._updates.append(update)
             self._has_updates.notify_all()
+
+
+def _cores() -> int:
+    """The machine's physical cores that this process may use.
+
+    Said to torch, since Ray gives an actor OMP_NUM_THREADS by the CPUs that it asked for: one.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
 
 
 def _probe(renderer: Renderer, example: dict[str, Any]) -> Probe:

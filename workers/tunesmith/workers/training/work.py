@@ -24,6 +24,7 @@ class CohortSettings:
         checkpoint_every_steps: steps between two resumable states.
         quantization: "4bit" for a base in NF4.
         memory_bytes: for slots and passes beside the base; None for most of what is free.
+        gpu_share: of a GPU's memory, base included.
     """
 
     base_directory: str
@@ -35,6 +36,7 @@ class CohortSettings:
     checkpoint_every_steps: int
     quantization: Literal["4bit"] | None = None
     memory_bytes: int | None = None
+    gpu_share: float = 1.0
 
 
 @dataclass(frozen=True)
