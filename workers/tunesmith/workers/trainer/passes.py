@@ -149,9 +149,10 @@ def _log_probs(
 class _HeadLogProbs(torch.autograd.Function):
     """The output layer and its log-softmax in chunks, without ever holding all logits.
 
-    The gradient of a token's log-probability by its hidden state, W[target] - softmax W, doesn't
-    depend on what is made of the log-probability later; so it is computed while the logits are
-    there, and the backward pass only scales it.
+    The gradient of a token's log-probability by its hidden state, (onehot(target) - softmax) W,
+    doesn't depend on what is made of the log-probability later; so it is computed while the logits
+    are there, and the backward pass only scales it. The bracket is rounded to W's type as a whole:
+    W[target] - softmax W would leave nothing of a token that is almost certain in bfloat16.
     """
 
     @staticmethod
@@ -176,13 +177,13 @@ class _HeadLogProbs(torch.autograd.Function):
             span = slice(start, start + step)
             wanted = targets[span].unsqueeze(1)
             logits = (chosen[span] @ weight.T).float()
-            total = logits.logsumexp(-1, keepdim=True)
-            log_probs[span] = (logits.gather(1, wanted) - total).squeeze(1)
             correct[span] = logits.argmax(-1) == wanted.squeeze(1)
+            shares = logits.log_softmax(-1)
+            log_probs[span] = shares.gather(1, wanted).squeeze(1)
             if slopes is not None:
-                shares = logits.sub_(total).exp_()
-                slopes[span] = weight.index_select(0, wanted.squeeze(1))
-                slopes[span] -= shares.to(weight.dtype) @ weight
+                slope = shares.exp_().neg_()
+                slope.scatter_(1, wanted, log_probs[span].expm1().neg_().unsqueeze(1))
+                slopes[span] = slope.to(weight.dtype) @ weight
         log_probs, correct = log_probs[:count], correct[:count]
         ctx.mark_non_differentiable(correct)
         if slopes is not None:
