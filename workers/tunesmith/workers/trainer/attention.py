@@ -92,10 +92,10 @@ def packed_attention(
             is_causal=window is None or q.shape[2] <= window,
             scale=scaling,
             enable_gqa=grouped,
-        )
+        ).transpose(1, 2)
         for q, k, v in rows
     ]  # fmt: skip
-    return torch.cat(seen, dim=2).transpose(1, 2), None
+    return torch.cat(seen, dim=1), None  # contiguous: some models view it
 
 
 def _flash(  # noqa: PLR0917 - what attention is a function of

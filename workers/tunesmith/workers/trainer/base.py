@@ -74,7 +74,7 @@ class Base:
         head: [vocabulary, hidden] weight of the output layer where logits are nothing but its
             product with the last hidden state; None where the model does more to them.
         packs: whether rows in one sequence provably don't see each other; where not, such as in
-            models with recurrent layers, a pass carries a single row.
+            models with recurrent layers, a pass carries a single item.
     """
 
     model: Any
@@ -176,11 +176,11 @@ def as_base(model: Any, tokenizer: Any, *, context_length: int, stop_ids: frozen
             # gradient (bitsandbytes on CPU does); the flag means nothing else to it.
             module.training = True
     if model.device.type == "cpu":
-        _align(model)
+        _take_over(model)
     if model.supports_gradient_checkpointing:
         # Takes effect only where a layer is in training mode: `passes.recomputing`.
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    packs = _use_packed_attention(model)
+    packs = not _looks_across_rows(model, context_length) and _use_packed_attention(model)
     return Base(
         model=model,
         tokenizer=tokenizer,
@@ -295,6 +295,30 @@ def _quantized(quantization: Quantization, target: torch.device) -> dict[str, An
     return {"quantization_config": config, "device_map": {"": target}}
 
 
+def _looks_across_rows(model: Any, context_length: int) -> bool:
+    """Whether a model does what the short rows of a trial can't show.
+
+    Longrope (Phi) and dynamic scaling choose every row's rotary frequencies by the longest row of
+    the pass; chunked attention (Llama 4) is plain causal attention up to thousands of tokens.
+    """
+    config = model.config.get_text_config()
+    chunked = getattr(config, "attention_chunk_size", None)
+    if chunked or "chunked_attention" in (getattr(config, "layer_types", None) or ()):
+        log.warning("rows of this base can't be packed: its attention is chunked")
+        return True
+    rope = getattr(config, "rope_parameters", None) or {}
+    for settings in (rope, *(each for each in rope.values() if isinstance(each, dict))):
+        original = settings.get("original_max_position_embeddings")
+        original = original or getattr(config, "max_position_embeddings", 0)
+        if settings.get("rope_type") in {"longrope", "dynamic"} and context_length > original:
+            log.warning(
+                "rows of this base can't be packed: beyond %d tokens, its positions depend on the"
+                " longest row; a context length up to that avoids it", original,
+            )  # fmt: skip
+            return True
+    return False
+
+
 def _use_packed_attention(model: Any) -> bool:
     """Switch to packed attention, if two rows packed give what each gives alone, as it was loaded.
 
@@ -316,7 +340,7 @@ def _use_packed_attention(model: Any) -> bool:
         try:
             model.set_attn_implementation(IMPLEMENTATION)
             packed, changed = (_packed(model, each) for each in (rows, other))
-        except (BaseUnusable, TypeError, ValueError) as error:
+        except (BaseUnusable, TypeError, ValueError, RuntimeError) as error:
             log.warning("rows of this base can't be packed: %s", error)
             model.set_attn_implementation(before)
             return False
@@ -373,12 +397,12 @@ def _hidden(model: Any, **inputs: Any) -> torch.Tensor:
     return hidden
 
 
-def _align(model: nn.Module) -> None:
-    """Copy weights that a memory-mapped file left unaligned into the allocator's 64-byte blocks.
+def _take_over(model: nn.Module) -> None:
+    """Copy weights out of the memory-mapped file into the allocator's 64-byte blocks.
 
-    BLAS kernels may choose another summation order for unaligned operands; aligned weights take
-    that freedom away, so that two processes agree in every bit.
+    A file that is written anew must not change what jobs train on now. And BLAS kernels may choose
+    another summation order for unaligned operands; aligned weights take that freedom away, so that
+    two processes agree in every bit.
     """
     for parameter in model.parameters():
-        if parameter.data_ptr() % 64:
-            parameter.data = parameter.data.clone()
+        parameter.data = parameter.data.clone()

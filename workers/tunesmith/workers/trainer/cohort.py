@@ -149,7 +149,7 @@ class Cohort:
             items=rows,
             validation_items=validation_rows,
             continued=initial_adapter is not None,
-            chunk_tokens=min(self._tokens_per_pass, _CHUNK_TOKENS.get(self.base.device.type, 512)),
+            chunk_tokens=self._chunk_tokens,
         )
         if state is not None:
             slot.restore(state)
@@ -222,6 +222,12 @@ class Cohort:
         """
         self._slot(name)
         del self._places[name]
+
+    @property
+    def _chunk_tokens(self) -> int:
+        if not self.base.packs:
+            return 1  # one item at a time
+        return min(self._tokens_per_pass, _CHUNK_TOKENS.get(self.base.device.type, 512))
 
     def _slot(self, name: str) -> Slot:
         if name not in self._places:

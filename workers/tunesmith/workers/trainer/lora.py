@@ -15,7 +15,7 @@ from torch import nn
 
 from .base import Base, BaseShape
 from .data_order import derived_seed
-from .errors import HyperparameterInvalid
+from .errors import BaseUnusable, HyperparameterInvalid
 
 
 def target_suffixes(shape: BaseShape, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,7 +151,11 @@ class SlotLinear(nn.Module):
         self.routing = routing
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`base(x)` plus, in each part's tokens, alpha / rank * B A dropout(x)."""
+        """`base(x)` plus, in each part's tokens, alpha / rank * B A dropout(x).
+
+        Raises:
+            BaseUnusable: the model gives it not all tokens of the pass, so whose they are is lost.
+        """
         updates = [
             _Update(part, layer)
             for part in self.routing.parts
@@ -159,6 +163,8 @@ class SlotLinear(nn.Module):
         ]
         if not updates:
             return self.base(x)  # type: ignore[no-any-return]
+        if math.prod(x.shape[:-1]) < self.routing.parts[-1].stop:
+            raise BaseUnusable(f"the base's layer {self.name} doesn't see every token of a pass")
         anchor = self.routing.anchor
         if type(self.base) is nn.Linear:
             return _linear(x, anchor, self.name, updates, self.base.weight, self.base.bias)

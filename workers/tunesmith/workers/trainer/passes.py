@@ -66,17 +66,22 @@ def score(
     """Run all rows of all works through the base in one sequence without padding.
 
     Every row starts at position 0 and attends to itself alone, so that what else is in the pass
-    changes its result by rounding at most. Logits are computed at learned tokens only.
+    changes its result by rounding at most. A base that can't pack gets a batch instead, its rows
+    filled up at their ends, where a causal model doesn't look. Logits are computed at learned
+    tokens only.
 
     Returns:
         The scores in the order of `works`, and the parts under which the backward pass must run.
     """
     rows = [row for work in works for row in work.rows]
     ids_list, mask = array("i"), bytearray()
+    width = 0 if base.packs else max(_FEWEST, *(len(row) for row in rows))
     for row in rows:
+        filler = max(0, width - len(row))
         ids_list.extend(row.input_ids)
-        mask += row.loss_mask
-    lengths = [len(row) for row in rows]
+        ids_list.extend([0] * filler)
+        mask += row.loss_mask + bytes(filler)
+    lengths = [max(width, len(row)) for row in rows]
     if len(ids_list) < _FEWEST:  # a row of nothing, which nobody looks at
         lengths.append(_FEWEST - len(ids_list))
         ids_list.extend([0] * lengths[-1])
@@ -84,9 +89,9 @@ def score(
     ids = torch.frombuffer(ids_list, dtype=torch.int32).long()
     learned = torch.frombuffer(mask, dtype=torch.uint8).nonzero().squeeze(1)
     positions = torch.cat([torch.arange(length) for length in lengths])
-    parts = _parts(works)
+    parts = _parts(works, lengths)
     device = base.device
-    layout = Layout.of(lengths, device)
+    packed = {"packed": Layout.of(lengths, device)} if base.packs else {}
     on_device = torch.stack((ids, positions)).to(device, non_blocking=True)
     # Token t is predicted at position t - 1; a row's first token is never learned.
     where = torch.stack((learned - 1, ids[learned])).to(device, non_blocking=True)
@@ -94,10 +99,10 @@ def score(
         log_probs, correct = _log_probs(
             base,
             {
-                "input_ids": on_device[:1],
-                "position_ids": on_device[1:],
-                "packed": layout,
+                "input_ids": on_device[0].view(-1, width or len(ids_list)),
+                "position_ids": on_device[1].view(-1, width or len(ids_list)),
                 "use_cache": False,
+                **packed,
             },
             where[0],
             where[1],
@@ -113,11 +118,13 @@ def score(
     return scores, parts
 
 
-def _parts(works: Sequence[Work]) -> list[Part]:
+def _parts(works: Sequence[Work], lengths: Sequence[int]) -> list[Part]:
     parts: list[Part] = []
     start = 0
+    remaining = iter(lengths)
     for work in works:
-        ends = list(itertools.accumulate((len(row) for row in work.rows), initial=start))
+        mine = itertools.islice(remaining, len(work.rows))
+        ends = list(itertools.accumulate(mine, initial=start))
         spans = itertools.pairwise(ends)
         dropout = tuple(
             (first, last, seed) for (first, last), seed in zip(spans, work.seeds, strict=False)
@@ -137,11 +144,10 @@ def _log_probs(
             hidden, index, targets, base.head
         )
         return found
-    if base.slices_logits:
-        logits = base.model(**inputs, logits_to_keep=index).logits
+    if base.slices_logits and len(inputs["input_ids"]) == 1:
+        logits = base.model(**inputs, logits_to_keep=index).logits[0].float()
     else:
-        logits = base.model(**inputs).logits[:, index]
-    logits = logits[0].float()
+        logits = base.model(**inputs).logits.flatten(0, 1)[index].float()
     chosen = logits.log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
     return chosen, logits.detach().argmax(-1) == targets
 
