@@ -301,15 +301,15 @@ def _looks_across_rows(model: Any, context_length: int) -> bool:
     Longrope (Phi) and dynamic scaling choose every row's rotary frequencies by the longest row of
     the pass; chunked attention (Llama 4) is plain causal attention up to thousands of tokens.
     """
-    config = model.config.get_text_config()
+    config: Any = model.config.get_text_config()
     chunked = getattr(config, "attention_chunk_size", None)
     if chunked or "chunked_attention" in (getattr(config, "layer_types", None) or ()):
         log.warning("rows of this base can't be packed: its attention is chunked")
         return True
-    rope = getattr(config, "rope_parameters", None) or {}
+    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
     for settings in (rope, *(each for each in rope.values() if isinstance(each, dict))):
         original = settings.get("original_max_position_embeddings")
-        original = original or getattr(config, "max_position_embeddings", 0)
+        original = original or config.max_position_embeddings
         if settings.get("rope_type") in {"longrope", "dynamic"} and context_length > original:
             log.warning(
                 "rows of this base can't be packed: beyond %d tokens, its positions depend on the"

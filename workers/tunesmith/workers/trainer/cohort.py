@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,7 +119,8 @@ class Cohort:
 
         Raises:
             SlotExists: the name is taken.
-            HyperparameterInvalid: no rows, or a target that the base doesn't have.
+            HyperparameterInvalid: no rows, one that can't be trained on, or a target that the base
+                doesn't have.
             DoesNotFit: the device could not hold it alone.
             NoRoomNow: it can't beside the slots that are there; try again when one has left.
             AdapterInvalid: `initial_adapter` doesn't fit the base or the spec.
@@ -128,7 +129,7 @@ class Cohort:
         if spec.name in self._places:
             raise SlotExists(f"slot {spec.name!r} is in the cohort already")
         validation_rows = validation_rows or ()
-        _check_items(spec, rows, validation_rows, self.base.context_length)
+        _check_items(spec, rows, validation_rows, self.base)
         if isinstance(state, bytes):
             state = SlotState.from_bytes(state)
         targets = target_suffixes(self.base.shape, spec.target_modules)
@@ -175,17 +176,16 @@ class Cohort:
         if not chosen:
             return []
         started = time.perf_counter()
-        failures: list[Report] = []
         with deterministic(self.base.device):
             try:
                 self._compute(chosen)
+                complete, values = self._settle(place for place, _ in chosen)
             except torch.AcceleratorError:
                 raise
             except (RuntimeError, IndexError, MemoryError) as error:
-                failures = self._after_failure(chosen, error)
-                chosen = []
+                return self._after_failure(chosen, error)
             self._share_time(chosen, time.perf_counter() - started)
-            return failures + self._conclude([place for place, _ in chosen])
+            return self._conclude(complete, values)
 
     def state(self, name: str) -> SlotState:
         """The slot's complete state after its last optimizer step.
@@ -277,13 +277,17 @@ class Cohort:
                 with self._adapters.routed(parts):
                     torch.stack([loss for loss in losses if loss is not None]).sum().backward()  # type: ignore[no-untyped-call]
 
-    def _conclude(self, places: list[_Place]) -> list[Report]:
-        """Take the optimizer steps and end the validations whose batches are complete."""
+    @staticmethod
+    def _settle(places: Iterable[_Place]) -> tuple[list[_Place], list[list[float]]]:
+        """The places whose batches are complete, and what `Slot.settle` found of each."""
         complete = [place for place in dict.fromkeys(places) if place.slot.complete]
         if not complete:
-            return []
+            return [], []
         # One transfer for all: each is a wait for the device.
-        values = torch.stack([place.slot.settle() for place in complete]).tolist()
+        return complete, torch.stack([place.slot.settle() for place in complete]).tolist()
+
+    def _conclude(self, complete: list[_Place], values: list[list[float]]) -> list[Report]:
+        """Take the optimizer steps and end the validations of complete batches."""
         reports: list[Report] = []
         for place, each in zip(complete, values, strict=True):
             place.alone = False
@@ -303,7 +307,8 @@ class Cohort:
         except RuntimeError as error:
             # Such as a number of the spec's that the optimizer can't represent.
             log.exception("slot %s failed", slot.spec.name)
-            return SlotFailed(slot.spec.name, slot.progress.step + 1, None, _named(error))
+            step, out_of_memory = slot.progress.step + 1, _is_out_of_memory(error)
+            return SlotFailed(slot.spec.name, step, None, _named(error), out_of_memory)
 
     def _share_time(self, chosen: _Chosen, seconds: float) -> None:
         shares = [place.slot.tokens(chunk) for place, chunk in chosen]
@@ -341,12 +346,15 @@ class Cohort:
             place.recomputes = True
             log.warning("out of memory: slot %s uses gradient checkpointing", names[0])
             return []
-        item = place.slot.item(chunk[0])
+        item, example = place.slot.item(chunk[0]), place.slot.training_example(chunk[0])
         reason = (
-            f"the device ran out of memory at step {step} with example {item.example + 1} alone"
-            f" ({len(item)} tokens), gradient checkpointing on"
+            f"the device ran out of memory at step {step} with"
+            f" {'validation ' if example is None else ''}example {item.example + 1} alone"
+            f" ({len(item)} tokens)"
         )
-        return [self._fail(SlotFailed(names[0], step, item.example, reason, out_of_memory=True))]
+        if place.slot.phase is Phase.TRAINING:
+            reason += ", gradient checkpointing on"
+        return [self._fail(SlotFailed(names[0], step, example, reason, out_of_memory=True))]
 
     def _fail(self, failure: SlotFailed) -> SlotFailed:
         self.leave(failure.slot)
@@ -369,8 +377,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _check_items(
-    spec: SlotSpec, items: Sequence[Item], validation_items: Sequence[Item], limit: int
+    spec: SlotSpec, items: Sequence[Item], validation_items: Sequence[Item], base: Base
 ) -> None:
+    limit, vocabulary = base.context_length, base.model.get_input_embeddings().weight.shape[0]
     if not items:
         raise HyperparameterInvalid("rows", 0, "at least one")
     for item in itertools.chain(items, validation_items):
@@ -387,6 +396,11 @@ def _check_items(
                 raise HyperparameterInvalid(
                     f"tokens of example {row.example + 1}", len(row), f"at most {limit}"
                 )
+            for token in (min(row.input_ids), max(row.input_ids)):
+                if not 0 <= token < vocabulary:  # on CUDA, one would end every slot's training
+                    raise HyperparameterInvalid(
+                        f"token ids of example {row.example + 1}", token, f"below {vocabulary}"
+                    )
 
 
 def _continue_from(files: AdapterFiles, adapter: AttachedAdapter, base: Base) -> None:

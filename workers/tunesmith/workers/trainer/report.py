@@ -77,7 +77,7 @@ class SlotFailed:
     Attributes:
         slot: the slot's name.
         step: 1-based number of the step that failed.
-        example: 0-based index of the example that caused it; None when no single one did.
+        example: 0-based index of the training example that caused it; None when no single one did.
         reason: one sentence.
         out_of_memory: whether the device had no room for even one of its items.
     """

@@ -314,6 +314,14 @@ class Slot:
             return self._items[index] if index < split else self._validation_items[index - split]
         return self._validation_items[index]
 
+    def training_example(self, index: int) -> int | None:
+        """Which training example an item of the batch is of; None for a validation item."""
+        item = self.item(index)
+        held_out = self._phase is Phase.VALIDATION or (
+            self._phase is Phase.REFERENCE and index >= len(self._items)
+        )
+        return None if held_out else item.example
+
     def _chunks(self) -> deque[tuple[int, ...]]:
         chunks: list[list[int]] = []
         filled = 0
