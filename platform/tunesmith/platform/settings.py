@@ -110,7 +110,9 @@ class Settings(BaseSettings):
         " `tunesmith up` starts, at most what `engine_gpu_memory` leaves.",
     )
     trainer_threads: int = Field(
-        default=0, ge=0, description="CPU threads of a trainer; 0: the machine's physical cores."
+        default=0,
+        ge=0,
+        description="CPU threads of a trainer; 0: the machine's physical cores but one.",
     )
     prewarm: bool | None = Field(
         default=None,

@@ -408,12 +408,14 @@ class CohortWorker:
 
 
 def _cores() -> int:
-    """The machine's physical cores that this process may use.
+    """The physical cores that this process may use, but one, which the platform's others need.
 
     Said to torch, since Ray gives an actor OMP_NUM_THREADS by the CPUs that it asked for: one.
+    Where engine and gateway take turns on a trainer's core, its other threads wait at every
+    kernel: on two cores, two threads were no faster than one, and at times several times slower.
     """
     allowed = len(os.sched_getaffinity(0))
-    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
+    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed) - 1)
 
 
 def _probe(renderer: Renderer, example: dict[str, Any]) -> Probe:
