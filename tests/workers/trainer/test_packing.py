@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     Gemma3TextConfig,
-    Lfm2Config,
     LlamaConfig,
     MistralConfig,
     Qwen3Config,
@@ -27,39 +25,10 @@ from tunesmith.workers.trainer.render import Row
 from tunesmith.workers.trainer.report import StepReport
 from tunesmith.workers.trainer.spec import SlotSpec
 
+from .small_models import SMALL, log_probs, made
+
 Rows = Callable[..., list[Row]]
 Spec = Callable[..., SlotSpec]
-
-SMALL: dict[str, Any] = {
-    "vocab_size": 384,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "bos_token_id": 0,
-    "eos_token_id": 2,
-    "pad_token_id": 1,
-}
-
-
-def made(config: Any, dtype: torch.dtype = torch.float32) -> tuple[Any, Base]:
-    """A model as transformers computes it, and the same as a base."""
-    torch.manual_seed(5)
-    stock = AutoModelForCausalLM.from_config(config).to(dtype).eval()  # type: ignore[no-untyped-call]
-    base = as_base(copy.deepcopy(stock), None, context_length=256, stop_ids=frozenset({2}))
-    return stock, base
-
-
-def by_transformers(stock: Any, row: Row) -> torch.Tensor:
-    """Log-probabilities of the row's learned tokens."""
-    ids = torch.tensor([list(row.input_ids)])
-    learned = torch.tensor(list(row.loss_mask), dtype=torch.bool)
-    with torch.no_grad():
-        predicted = stock(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(-1)
-    found: torch.Tensor = predicted[learned[1:]].gather(1, ids[0, learned].unsqueeze(1))
-    return found.squeeze(1)
 
 
 def scored(base: Base, rows: list[Row]) -> list[TokenScores]:
@@ -86,7 +55,7 @@ def test_a_packed_row_is_computed_as_transformers_computes_it_alone(
     assert base.packs
     data = rows(5, lengths=(3, 40))
     for row, ours in zip(data, scored(base, data), strict=True):
-        assert torch.allclose(ours.log_probs, by_transformers(stock, row), atol=1e-4)
+        assert torch.allclose(ours.log_probs, log_probs(stock, row), atol=1e-4)
 
 
 def test_the_output_layer_is_used_directly_only_where_it_is_all() -> None:
@@ -123,37 +92,6 @@ def test_a_row_that_is_not_finite_stays_alone(base: Base, rows: Rows, spec: Spec
     assert well.flat.grad is not None
     assert torch.isfinite(well.flat.grad).all()
     assert well.flat.grad.any()
-
-
-def test_a_model_that_carries_over_from_row_to_row_is_given_one_at_a_time(
-    rows: Rows, spec: Spec
-) -> None:
-    """Short convolutions look at the tokens before, across any border of attention."""
-    config = Lfm2Config(**SMALL, layer_types=["conv", "full_attention"])
-    stock, base = made(config)
-    assert not base.packs
-    data = rows(8)
-    cohort = Cohort(base)
-    cohort.join(spec("a", n_epochs=6), data)
-    cohort.join(spec("b"), rows(8, seed=3))
-    reports: list[StepReport] = []
-    while not cohort.idle:
-        for report in cohort.step():
-            assert isinstance(report, StepReport)
-            reports.append(report)
-    mine = [report for report in reports if report.slot == "a"]
-    epoch = [sum(r.loss * r.learned_tokens for r in mine[i : i + 2]) for i in (0, len(mine) - 2)]
-    alone = [-float(by_transformers(stock, row).sum()) for row in data]
-    # The first step's loss is the base's own: B is zero.
-    first = mine[0].loss * mine[0].learned_tokens
-    assert first == pytest.approx(sum(alone[i] for i in _batch(8)), rel=1e-4)
-    assert epoch[1] < epoch[0]
-
-
-def _batch(rows: int) -> list[int]:
-    from tunesmith.workers.trainer.data_order import DataOrder
-
-    return DataOrder(rows, 4, 6, 11).batch(0)
 
 
 def test_a_half_precision_base_trains_float32_adapters(

@@ -49,11 +49,14 @@ class TokenScores:
         log_probs: [learned tokens] float32, in nats.
         correct: [learned tokens] bool, whether the token was predicted first.
         counts: learned tokens of each row.
+        positions: computed for the work: its tokens, and what rows were filled up with where the
+            base can't pack.
     """
 
     log_probs: torch.Tensor
     correct: torch.Tensor
     counts: list[int]
+    positions: int
 
     def row_sums(self) -> torch.Tensor:
         """[rows] log-probability of each row's learned tokens together."""
@@ -109,10 +112,15 @@ def score(
         )
     counts = [[row.learned_tokens for row in work.rows] for work in works]
     sizes = [sum(count) for count in counts]
+    positions_of = [part.stop - part.start for part in parts]
     scores = [
         TokenScores(*each)
         for each in zip(
-            torch.split(log_probs, sizes), torch.split(correct, sizes), counts, strict=True
+            torch.split(log_probs, sizes),
+            torch.split(correct, sizes),
+            counts,
+            positions_of,
+            strict=True,
         )
     ]
     return scores, parts

@@ -169,12 +169,14 @@ class Slot:
         else:
             loss, sums = supervised(scores)
         self._sums.append(sums)
+        self._positions += scores.positions
         return loss / self._divisor if self._phase is Phase.TRAINING else None
 
     def restart(self) -> None:
         """Forget what was computed of the present batch: a pass with it failed."""
         self._gradient.zero_()
         self._sums = []
+        self._positions = 0
         self._waiting = self._chunks()
 
     @property
@@ -337,6 +339,7 @@ class Slot:
     def _plan(self) -> None:
         """Lay out the next batch: of training, of a validation that is due, or of the reference."""
         self._sums = []
+        self._positions = 0
         if self.spec.method == "dpo" and not self._referenced:
             self._phase = Phase.REFERENCE
             self._batch = list(range(len(self._items) + len(self._validation_items)))
@@ -394,7 +397,7 @@ class Slot:
             grad_norm=norm,
             tokens=tokens,
             learned_tokens=learned,
-            padded_tokens=tokens,
+            padded_tokens=self._positions,
             trained_tokens=self._trained_tokens,
             seconds=self._seconds,
             epoch_ended=epoch_ended,
