@@ -111,7 +111,6 @@ def travel(client: OpenAI, shown: Shown, stages: Stages) -> Report:
         seed=SEED,
         hyperparameters=hyperparameters,
     )
-    shown.say(f"Created the job {job.id}.")
     ended = _follow(client, job.id, JobTimes(created), shown, stages)
     tuned = str(ended["fine_tuned_model"])
     with stages.timed("first_token"):

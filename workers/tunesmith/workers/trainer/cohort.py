@@ -13,15 +13,15 @@ import torch
 from .adapter import AdapterFiles
 from .base import Base
 from .checkpoint import SlotState
-from .errors import AdapterInvalid, HyperparameterInvalid, SlotExists, SlotUnknown
-from .lora import AttachedAdapter, ResidentAdapters, initialise, target_suffixes
+from .errors import HyperparameterInvalid, SlotExists, SlotUnknown
+from .joining import check_items, continue_from
+from .lora import ResidentAdapters, initialise, target_suffixes
 from .memory import Memory, Need
 from .passes import deterministic, recomputing, score
-from .render import Item, Pair
+from .render import Item
 from .report import Report, SlotFailed, SlotProgress
 from .slot import Phase, Slot
 from .spec import SlotSpec
-from .validation import adapter_parameters, validate_adapter
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Cohort:
         if spec.name in self._places:
             raise SlotExists(f"slot {spec.name!r} is in the cohort already")
         validation_rows = validation_rows or ()
-        _check_items(spec, rows, validation_rows, self.base)
+        check_items(spec, rows, validation_rows, self.base)
         if isinstance(state, bytes):
             state = SlotState.from_bytes(state)
         targets = target_suffixes(self.base.shape, spec.target_modules)
@@ -139,7 +139,7 @@ class Cohort:
         self.memory.admit(need, present, self._tokens_per_pass)
         adapter = self._adapters.attach(spec.rank, spec.alpha, spec.dropout, targets)
         if initial_adapter is not None:
-            _continue_from(initial_adapter, adapter, self.base)
+            continue_from(initial_adapter, adapter, self.base)
         else:
             initialise(adapter, spec.seed)
         slot = Slot(
@@ -374,45 +374,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return "can't allocate memory" in str(error)
-
-
-def _check_items(
-    spec: SlotSpec, items: Sequence[Item], validation_items: Sequence[Item], base: Base
-) -> None:
-    limit, vocabulary = base.context_length, base.model.get_input_embeddings().weight.shape[0]
-    if not items:
-        raise HyperparameterInvalid("rows", 0, "at least one")
-    for item in itertools.chain(items, validation_items):
-        if isinstance(item, Pair) != (spec.method == "dpo"):
-            kind = "pairs" if spec.method == "dpo" else "rows"
-            raise HyperparameterInvalid("rows", type(item).__name__, f"{kind} for {spec.method}")
-        for row in item.rows:
-            if not row.learned_tokens:
-                # Such a row would train nothing and report a loss of zero.
-                raise HyperparameterInvalid(
-                    f"learned tokens of example {row.example + 1}", 0, "at least 1"
-                )
-            if len(row) > limit:
-                raise HyperparameterInvalid(
-                    f"tokens of example {row.example + 1}", len(row), f"at most {limit}"
-                )
-            for token in (min(row.input_ids), max(row.input_ids)):
-                if not 0 <= token < vocabulary:  # on CUDA, one would end every slot's training
-                    raise HyperparameterInvalid(
-                        f"token ids of example {row.example + 1}", token, f"below {vocabulary}"
-                    )
-
-
-def _continue_from(files: AdapterFiles, adapter: AttachedAdapter, base: Base) -> None:
-    config = validate_adapter(files, base.shape)
-    theirs = (config.rank, config.alpha, config.target_modules)
-    ours = (adapter.rank, adapter.alpha, adapter.targets)
-    if theirs != ours:
-        raise AdapterInvalid(
-            f"the adapter to continue from has rank, alpha and targets {theirs}, the slot {ours}"
-        )
-    values = adapter_parameters(files, base.shape)
-    with torch.no_grad():
-        for name, parameter in adapter.parameters.items():
-            parameter.copy_(values[name])
-    adapter.refresh()
