@@ -12,7 +12,8 @@ import pytest
 
 from tunesmith.platform.storage import Storage, StorageFull
 from tunesmith.platform.storage.adapters import fetch_adapter
-from tunesmith.workers.training.cohort_worker import BaseChanged, CohortWorker
+from tunesmith.workers.training.base_files import BaseChanged
+from tunesmith.workers.training.cohort_worker import CohortWorker
 from tunesmith.workers.training.work import (
     CohortSettings,
     EpochStored,

@@ -24,7 +24,6 @@ from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
 from tunesmith.platform.examples import DamagedExamples
 from tunesmith.platform.storage import ObjectNotFound, Storage, StorageFull
 from tunesmith.platform.storage.adapters import put_adapter
-from tunesmith.workers.bases.digest import base_digest
 from tunesmith.workers.trainer.adapter import AdapterFiles
 from tunesmith.workers.trainer.base import load_base
 from tunesmith.workers.trainer.cohort import Cohort
@@ -32,6 +31,7 @@ from tunesmith.workers.trainer.errors import DoesNotFit, NoRoomNow, TrainerError
 from tunesmith.workers.trainer.render import Renderer
 from tunesmith.workers.trainer.report import SlotFailed, StepReport
 from tunesmith.workers.trainer.spec import SlotSpec
+from tunesmith.workers.training.base_files import BaseChanged, BaseFiles
 from tunesmith.workers.training.examples import Examples, ExamplesUnusable, load_examples
 from tunesmith.workers.training.parent import read_parent
 from tunesmith.workers.training.work import (
@@ -54,10 +54,6 @@ log = logging.getLogger(__name__)
 _PROBES = 4
 
 _TOKENS_PER_PASS = {"cpu": 2048, "cuda": 8192}
-
-
-class BaseChanged(Exception):
-    """The base's files are not those that the job was created for."""
 
 
 @dataclass
@@ -94,8 +90,8 @@ class CohortWorker:
 
     def __init__(self, settings: CohortSettings) -> None:
         self._settings = settings
-        self._base_files: dict[str, tuple[int, int, int]] = {}
-        self._check_base()
+        self._base_files = BaseFiles(Path(settings.base_directory), settings.base_digest)
+        self._base_files.check()
         self._storage = Storage(settings.storage_url)
         base = load_base(
             settings.base_directory,
@@ -124,28 +120,6 @@ class CohortWorker:
         self._reading = ThreadPoolExecutor(2, "read")
         self._thread = threading.Thread(target=self._train, name="train", daemon=True)
         self._thread.start()
-
-    def _check_base(self) -> None:
-        """Refuse a base whose files are not those of the digest; files are read when they changed.
-
-        Raises:
-            BaseChanged: they aren't.
-        """
-        directory = Path(self._settings.base_directory)
-        files = {
-            str(path): (status.st_size, status.st_mtime_ns, status.st_ino)
-            for path in directory.rglob("*")
-            if path.is_file() and (status := path.stat())
-        }
-        if files == self._base_files:
-            return
-        found = base_digest(directory)
-        if found != self._settings.base_digest:
-            raise BaseChanged(
-                f"The base in {directory} has changed: its digest is {found}, not"
-                f" {self._settings.base_digest}. Restart the platform to register it anew."
-            )
-        self._base_files = files
 
     # What others call
 
@@ -340,7 +314,7 @@ class CohortWorker:
             with self._lock:
                 return self._stopping or work.job_id in self._dropped
 
-        self._check_base()
+        self._base_files.check()
         examples = load_examples(self._storage, work.training_key, self._renderer, dropped)
         validation = (
             load_examples(self._storage, work.validation_key, self._renderer, dropped)
