@@ -147,6 +147,23 @@ class Settings(BaseSettings):
         description="Folder of TensorBoard's event files; `tensorboard` under `home` where not"
         " given.",
     )
+    prices_file: Path | None = Field(
+        default=None,
+        description="TOML file of the prices of hosted APIs, each with its date, for what tuned"
+        " models save.",
+    )
+    evaluation_examples: int = Field(
+        default=500, ge=10, description="Most examples that an evaluation asks both models about."
+    )
+    evaluation_concurrency: int = Field(
+        default=16, ge=1, description="Requests of an evaluation that are at the engines at once."
+    )
+    judge_url: str | None = Field(
+        default=None,
+        description="Base URL of the OpenAI-compatible endpoint that graders of the type"
+        " score_model ask; none: such graders are refused.",
+    )
+    judge_key: SecretStr | None = Field(default=None, description="Key for `judge_url`.")
     engine_port: int = Field(default=0, ge=0, le=65535, description="Engine's port; 0: any free.")
     engine_max_loras: int = Field(default=4, ge=1, description="Distinct adapters in one batch.")
     engine_max_cpu_loras: int = Field(default=64, ge=1, description="Adapters in host memory.")
@@ -184,7 +201,7 @@ class Settings(BaseSettings):
     def _split_words(cls, value: object) -> object:
         return shlex.split(value) if isinstance(value, str) else value
 
-    @field_validator("admin_key", mode="after")
+    @field_validator("admin_key", "judge_key", mode="after")
     @classmethod
     def _strip_key(cls, value: SecretStr | None) -> SecretStr | None:
         # Secrets that come from files end in a newline; an empty one must not open the platform.

@@ -42,3 +42,13 @@ def tenant_id() -> str:
 def key_id() -> str:
     """Id of an API key (not the key itself)."""
     return f"key_{random_text(16)}"
+
+
+def evaluation_id() -> str:
+    """Id of an evaluation: what OpenAI calls a run of an eval."""
+    return f"evalrun_{random_text()}"
+
+
+def alias_id() -> str:
+    """Id of an alias."""
+    return f"alias_{random_text()}"

@@ -53,13 +53,17 @@ class StepMetrics:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What reading the files found out: `auto` resolved, and notes for the tenant."""
+    """What reading the files found out: `auto` resolved, and notes for the tenant.
+
+    `held_out_key` is where the examples lie that were held out of the training file, if any were.
+    """
 
     hyperparameters: dict[str, Any]
     recipe: dict[str, Any]
     total_steps: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    held_out_key: str | None = None
 
 
 @dataclass(frozen=True)
