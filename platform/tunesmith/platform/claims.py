@@ -1,0 +1,134 @@
+"""Work that evaluators claim: a row under a lease, taken up again when its holder is lost.
+
+The rows are `DataReport` and `Evaluation`. A result is written only under the lease's token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from tunesmith.platform.database.clock import now
+from tunesmith.platform.database.models import DataReport, Evaluation
+from tunesmith.platform.domain.errors import LeaseLost
+from tunesmith.platform.domain.ids import random_text
+
+Work = TypeVar("Work", DataReport, Evaluation)
+
+QUEUED, IN_PROGRESS = "queued", "in_progress"
+COMPLETED, INCOMPLETE, FAILED, CANCELED = "completed", "incomplete", "failed", "canceled"
+ENDED = frozenset({COMPLETED, INCOMPLETE, FAILED, CANCELED})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on the row `seq` of a table, proven by `token`."""
+
+    seq: int
+    token: str
+
+
+def claim(
+    session: Session, table: type[Work], seconds: float, *, max_attempts: int
+) -> tuple[Claim, Work] | None:
+    """Take the row that waits longest, or one whose holder is lost; None when there is none.
+
+    A row that was taken up `max_attempts` times without an end fails.
+    """
+    moment = now(session)
+    free = or_(
+        table.status == QUEUED,
+        and_(table.status == IN_PROGRESS, table.lease_expires_at <= moment),
+    )
+    first = (
+        select(table)
+        .where(free)
+        .order_by(table.seq)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    while True:
+        row = session.scalars(first).one_or_none()
+        if row is None:
+            return None
+        if row.attempts < max_attempts:
+            break
+        row.status = FAILED
+        row.finished_at = moment
+        row.error = {
+            "code": "worker_lost",
+            "message": f"Whoever worked on it was lost {row.attempts} times; it was given up.",
+        }
+        row.lease_token = row.lease_expires_at = None
+        session.flush()
+    row.status = IN_PROGRESS
+    row.attempts += 1
+    row.started_at = row.started_at or moment
+    row.lease_token = random_text()
+    row.lease_expires_at = moment + seconds
+    session.flush()
+    return Claim(row.seq, row.lease_token), row
+
+
+def renew(
+    session: Session, table: type[Work], claims: Collection[Claim], seconds: float
+) -> set[Claim]:
+    """Prolong these claims; those that still hold."""
+    if not claims:
+        return set()
+    moment = now(session)
+    return {
+        held
+        for held in claims
+        if session.execute(
+            update(table)
+            .where(table.seq == held.seq, table.lease_token == held.token)
+            .values(lease_expires_at=moment + seconds)
+            .returning(table.seq)
+        ).first()
+    }
+
+
+def held(session: Session, table: type[Work], claimed: Claim) -> Work:
+    """The row under this claim, locked.
+
+    Raises:
+        LeaseLost: it was canceled, deleted, or is somebody else's by now.
+    """
+    row = session.scalars(
+        select(table)
+        .where(table.seq == claimed.seq)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if row is None or row.lease_token != claimed.token:
+        raise LeaseLost(f"{table.__tablename__} {claimed.seq} is not held under this lease.")
+    return row
+
+
+def end(
+    session: Session, row: DataReport | Evaluation, status: str, error: dict[str, str] | None = None
+) -> None:
+    """Write down how the work on a row ended, and give up its lease."""
+    row.status = status
+    row.error = error
+    row.finished_at = now(session)
+    row.lease_token = row.lease_expires_at = None
+    session.flush()
+
+
+def give_back(session: Session, table: type[Work], claimed: Claim) -> None:
+    """Put a row back that its holder stops working on; nothing happens if it is lost."""
+    try:
+        row = held(session, table, claimed)
+    except LeaseLost:
+        return
+    row.status = QUEUED
+    row.attempts = max(0, row.attempts - 1)
+    row.lease_token = row.lease_expires_at = None
+    session.flush()
