@@ -28,18 +28,21 @@ def test_all_parts_are_ready_once_the_dispatcher_gives_a_sign(gateway: Gateway) 
     wait_for(lambda: readiness(gateway)[1]["engines"] is None)
     status, reasons = readiness(gateway)
     assert status == 503
-    assert "never gave a sign of life" in str(reasons.pop("dispatcher"))
+    for lonely in ("dispatcher", "evaluator"):
+        assert "never gave a sign of life" in str(reasons.pop(lonely))
     assert set(reasons.values()) == {None}
     assert httpx.get(f"{gateway.url}/readyz?part=database&part=storage").status_code == 200
     with gateway.database.transaction() as session:
         heartbeats.beat(session, "dispatcher")
+        heartbeats.beat(session, "evaluator")
     status, reasons = readiness(gateway)
     assert (status, set(reasons.values())) == (200, {None})
     with gateway.database.transaction() as session:
         session.query(Heartbeat).update({"beaten_at": Heartbeat.beaten_at - 100})
     status, reasons = readiness(gateway)
     assert status == 503
-    assert re.search(r"no sign of life for 10\d s", str(reasons["dispatcher"]))
+    for lonely in ("dispatcher", "evaluator"):
+        assert re.search(r"no sign of life for 10\d s", str(reasons[lonely]))
     assert httpx.get(f"{gateway.url}/readyz?part=moon").status_code == 400
     assert httpx.get(f"{gateway.url}/healthz").json() == {"status": "ok"}
 

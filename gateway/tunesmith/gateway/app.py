@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.gateway import auth, errors
 from tunesmith.gateway.cache import TtlCache
 from tunesmith.gateway.engines.pool import EnginePool
+from tunesmith.gateway.evaluations.endpoints import router as evaluations
 from tunesmith.gateway.files.endpoints import router as files
 from tunesmith.gateway.fine_tuning.endpoints import router as fine_tuning
 from tunesmith.gateway.health import figures
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestContext, metrics=metrics)
     errors.install(app)
-    for router in (files, fine_tuning, models, inference, tenants, health):
+    for router in (files, fine_tuning, evaluations, models, inference, tenants, health):
         app.include_router(router)
     return app
 

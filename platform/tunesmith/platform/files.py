@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from tunesmith.platform import data_reports
 from tunesmith.platform.database.models import File
 from tunesmith.platform.database.paging import Page, page
 from tunesmith.platform.domain import ids
@@ -50,7 +51,7 @@ def add_file(
     purpose: str,
     expires_after: float | None = None,
 ) -> File:
-    """Write a stored file down as a tenant's."""
+    """Write a stored file down as a tenant's; of examples a data report is asked for."""
     moment = time.time()
     file = File(
         id=ids.file_id(),
@@ -69,6 +70,8 @@ def add_file(
     )
     session.add(file)
     session.flush()
+    if file.examples_key is not None:
+        data_reports.ask_for(session, file.id)
     return file
 
 
@@ -164,6 +167,6 @@ def _delete(session: Session, wanted: File) -> list[str]:
         raise NotFound(f"No such File object: {file_id}", param="id", code="not_found")
     file.deleted_at = time.time()
     session.flush()
-    if len(living) > 1:
-        return []
-    return [key for key in (file.storage_key, file.examples_key) if key is not None]
+    report = None if file.examples_key is None else data_reports.report_key(tenant_id, file_id)
+    keys = [report] if len(living) > 1 else [file.storage_key, file.examples_key, report]
+    return [key for key in keys if key is not None]

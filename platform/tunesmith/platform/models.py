@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from tunesmith.platform.database.models import Adapter, Checkpoint, Job, Model
+from tunesmith.platform.claims import CANCELED, ENDED, end
+from tunesmith.platform.database.models import Adapter, Checkpoint, Evaluation, Job, Model
 from tunesmith.platform.domain.errors import NotFound
 from tunesmith.platform.domain.job import FINAL
 
@@ -127,7 +128,24 @@ def drop_name(session: Session, tenant_id: str, name: str) -> list[str]:
     )
     model.deleted_at = time.time()
     session.flush()
+    _cancel_evaluations(session, tenant_id, name)
     return [] if is_referred(session, model.adapter_digest) else [model.adapter_digest]
+
+
+def _cancel_evaluations(session: Session, tenant_id: str, name: str) -> None:
+    """End what would still ask a model that is deleted."""
+    unfinished = session.scalars(
+        select(Evaluation)
+        .where(
+            Evaluation.tenant_id == tenant_id,
+            or_(Evaluation.baseline_model == name, Evaluation.candidate_model == name),
+            Evaluation.status.not_in(ENDED),
+        )
+        .with_for_update()
+    )
+    for evaluation in unfinished.all():
+        message = f"The model `{name}` was deleted."
+        end(session, evaluation, CANCELED, {"code": "model_deleted", "message": message})
 
 
 def is_referred(session: Session, digest: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tunesmith.platform.data_reports import report_key
 from tunesmith.platform.domain.errors import NotFound
 from tunesmith.platform.files import delete_file, examples_key, get_file, list_files, original_key
 
@@ -26,10 +27,11 @@ def test_bytes_go_with_the_last_file_that_has_them(world: World) -> None:
     tenant, other = world.tenant(), world.tenant()
     first, second = world.file(tenant, sha256=DIGEST), world.file(tenant, sha256=DIGEST)
     world.file(other, sha256=DIGEST)  # another tenant's object, whatever its content
-    assert delete(world, tenant, first) == []
+    assert delete(world, tenant, first) == [report_key(tenant, first)]
     assert delete(world, tenant, second) == [
         original_key(tenant, DIGEST),
         examples_key(tenant, DIGEST),
+        report_key(tenant, second),
     ]
     assert original_key(tenant, DIGEST) != original_key(other, DIGEST)
 
@@ -49,7 +51,8 @@ def test_of_deletions_at_once_exactly_one_is_the_last(world: World) -> None:
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(work, files * 2))
     assert results.count(None) == 4  # each file is deleted once
-    assert results.count([]) == 3
+    # Three leave the bytes to the others: only their own reports go.
+    assert sorted(len(keys) for keys in results if keys is not None) == [1, 1, 1, 3]
 
 
 def test_another_tenants_deleted_or_expired_file_does_not_exist(world: World) -> None:

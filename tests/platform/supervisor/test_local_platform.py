@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from tunesmith.platform.database import Database
 from tunesmith.platform.settings import Settings
@@ -38,12 +39,13 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_a_local_platform_has_all_parts_that_speak_to_each_other(settings: Settings) -> None:
     chosen = {part.name: part for part in parts(settings)}
-    assert list(chosen) == ["base", "ray", "engine", "dispatcher", "gateway"]
+    assert list(chosen) == ["base", "ray", "engine", "dispatcher", "evaluator", "gateway"]
     assert [part.command[1:] for part in chosen.values()] == [
         ("-m", "tunesmith.workers.bases"),
         ("-m", "tunesmith.workers.ray_head"),
         ("-m", "tunesmith.workers.engine"),
         ("-m", "tunesmith.workers.dispatcher"),
+        ("-m", "tunesmith.workers.evaluator"),
         ("-m", "tunesmith.gateway"),
     ]
     assert chosen["dispatcher"].needs == ("base", "ray")
@@ -57,6 +59,9 @@ def test_a_local_platform_has_all_parts_that_speak_to_each_other(settings: Setti
     engine_port = environments[0]["TUNESMITH_ENGINE_PORT"]
     assert int(engine_port) > 0
     assert environments[0]["TUNESMITH_ENGINES"] == f"http://127.0.0.1:{engine_port}"
+    judged = settings.model_copy(update={"judge_key": SecretStr("sk-judge")})
+    holders = {part.name for part in parts(judged) if part.environment["TUNESMITH_JUDGE_KEY"] != ""}
+    assert holders == {"evaluator"}
     host, _, port = environments[0]["TUNESMITH_RAY_ADDRESS"].partition(":")
     assert (host, port.isdigit()) == ("127.0.0.1", True)
 
@@ -66,7 +71,7 @@ def test_what_runs_elsewhere_is_not_started_here(settings: Settings) -> None:
         update={"ray_address": "ray-head:6379", "engines": ["http://a:8000", "http://b:8000"]}
     )
     chosen = {part.name: part for part in parts(remote)}
-    assert list(chosen) == ["base", "dispatcher", "gateway"]
+    assert list(chosen) == ["base", "dispatcher", "evaluator", "gateway"]
     assert chosen["dispatcher"].needs == ("base",)
     environment = chosen["gateway"].environment
     assert environment["TUNESMITH_ENGINES"] == "http://a:8000,http://b:8000"

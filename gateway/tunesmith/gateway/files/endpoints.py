@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
@@ -14,10 +15,10 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.gateway.auth import TenantId
 from tunesmith.gateway.pages import After, ListWithEnds
 from tunesmith.gateway.resources import Parts
-from tunesmith.platform import files
+from tunesmith.platform import data_reports, files
 from tunesmith.platform.domain.errors import TunesmithError
 
-from .schemas import CONTENT, UPLOAD, File, FileDeleted
+from .schemas import CONTENT, UPLOAD, DataReport, File, FileDeleted
 from .upload import receive
 
 log = structlog.get_logger(__name__)
@@ -81,6 +82,17 @@ def get_content(file_id: str, parts: Parts, tenant_id: TenantId) -> StreamingRes
             "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename, safe='')}",
         },
     )
+
+
+@router.get("/{file_id}/report")
+def get_report(file_id: str, parts: Parts, tenant_id: TenantId) -> DataReport:
+    """Whether the examples of a file are good enough to learn from."""
+    with parts.database.reading() as session:
+        report = data_reports.get_report(session, files.get_file(session, tenant_id, file_id))
+    content = None
+    if report.report_key is not None:
+        content = json.loads(parts.storage.get(report.report_key))
+    return DataReport.of(report, content)
 
 
 @router.delete("/{file_id}")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from tunesmith.platform.database.models import DataReport as DataReportRow
 from tunesmith.platform.database.models import File as FileRow
 
 from .upload import LONGEST_LIFE, PURPOSES, SHORTEST_LIFE
@@ -35,6 +36,37 @@ class File(BaseModel):
             purpose=file.purpose,
             status=file.status,
             expires_at=None if file.expires_at is None else int(file.expires_at),
+        )
+
+
+class DataReportError(BaseModel):
+    """Why there is no report."""
+
+    code: str
+    message: str
+
+
+class DataReport(BaseModel):
+    """The data report of a file; `report` is null until it is completed."""
+
+    object: Literal["file.data_report"] = "file.data_report"
+    file_id: str
+    status: Literal["queued", "in_progress", "completed", "failed"]
+    created_at: int
+    finished_at: int | None
+    report: dict[str, Any] | None
+    error: DataReportError | None
+
+    @classmethod
+    def of(cls, row: DataReportRow, content: dict[str, Any] | None) -> DataReport:
+        """A row and its stored content as the API shows them."""
+        return cls(
+            file_id=row.file_id,
+            status=row.status,  # type: ignore[arg-type]
+            created_at=int(row.created_at),
+            finished_at=None if row.finished_at is None else int(row.finished_at),
+            report=content,
+            error=DataReportError(**row.error) if row.error else None,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 
 from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.evaluations.graders import check_grader
 from tunesmith.gateway.json_body import JsonRoute
 from tunesmith.gateway.pages import After, ListOf, ListWithEnds
 from tunesmith.gateway.resources import Parts
@@ -35,6 +36,8 @@ def create_job(
     ] = "0",
 ) -> Job:
     """Create a job; it is refused at once when it cannot succeed."""
+    if body.evaluation is not None and body.evaluation.grader is not None:
+        check_grader(body.evaluation.grader, parts.settings, "evaluation.grader")
     with parts.database.transaction() as session:
         job = creation.create_job(
             session,

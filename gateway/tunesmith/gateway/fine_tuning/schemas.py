@@ -57,6 +57,21 @@ class Integration(_Request):
     wandb: Wandb
 
 
+class JobEvaluation(_Request):
+    """How a job's result is measured when it has succeeded (not in OpenAI's API).
+
+    `file` holds examples that are neither trained nor validated on; without one it is the
+    validation file, or what was held out. `grader` is one of OpenAI's; without one the metric fits
+    the answers. The bounds are the tenant's policy where they are not given.
+    """
+
+    file: str | None = None
+    grader: dict[str, Any] | None = None
+    minimum_relative_improvement: Annotated[float, Field(ge=0, le=100)] | None = None
+    maximum_forgetting: Annotated[float, Field(ge=0, le=1)] | None = None
+    probes: bool = True
+
+
 class CreateJob(_Request):
     """A job to be created, as OpenAI's API takes it."""
 
@@ -69,6 +84,8 @@ class CreateJob(_Request):
     method: MethodRequest | None = None
     hyperparameters: dict[str, Any] | None = None
     integrations: Annotated[list[Integration], Field(max_length=5)] | None = None
+    evaluation: JobEvaluation | None = None
+    ignore_data_report: bool = False
 
     def to_request(self) -> JobRequest:
         """The request in the platform's words.
@@ -105,6 +122,8 @@ class CreateJob(_Request):
             integrations=[
                 integration.model_dump(exclude_none=True) for integration in self.integrations or ()
             ],
+            evaluation=self.evaluation.model_dump(exclude_none=True) if self.evaluation else None,
+            ignore_data_report=self.ignore_data_report,
         )
 
     def _options(self, method: str) -> MethodOptions | None:

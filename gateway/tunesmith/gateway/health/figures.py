@@ -31,18 +31,21 @@ def of_engines(pool: EnginePool) -> Iterable[GaugeMetricFamily]:
 
 
 def of_database(database: Database) -> Iterable[GaugeMetricFamily]:
-    """Jobs by status, and the dispatcher's silence; that the database is down, if it is."""
+    """Jobs by status, the silence of those who work alone; that the database is down, if it is."""
     up = GaugeMetricFamily("tunesmith_database_up", "Whether the database answers.")
     jobs = GaugeMetricFamily("tunesmith_jobs", "Fine-tuning jobs by status.", labels=["status"])
-    silence = GaugeMetricFamily(
-        "tunesmith_dispatcher_silence_seconds", "Seconds since the dispatcher's last sign of life."
-    )
+    silences = {
+        name: GaugeMetricFamily(
+            f"tunesmith_{name}_silence_seconds", f"Seconds since the {name}'s last sign of life."
+        )
+        for name in ("dispatcher", "evaluator")
+    }
     try:
         with database.reading() as session:
             counting = select(Job.status, func.count().label("jobs")).group_by(Job.status)
             rows = session.execute(counting).all()
             counts = {row.status: row.jobs for row in rows}
-            silent = heartbeats.age(session, "dispatcher")
+            silent = {name: heartbeats.age(session, name) for name in silences}
     except TunesmithError as error:
         log.warning("no figures of the database", error=error.message)
         up.add_metric([], 0.0)
@@ -50,6 +53,7 @@ def of_database(database: Database) -> Iterable[GaugeMetricFamily]:
     up.add_metric([], 1.0)
     for status in JobStatus:
         jobs.add_metric([status.value], counts.get(status.value, 0))
-    if silent is not None:
-        silence.add_metric([], silent)
-    return [up, jobs, silence]
+    for name, seconds in silent.items():
+        if seconds is not None:
+            silences[name].add_metric([], seconds)
+    return [up, jobs, *silences.values()]

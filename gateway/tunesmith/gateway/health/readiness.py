@@ -48,20 +48,12 @@ def check_engines(parts: Resources) -> Part:
 
 def check_dispatcher(parts: Resources) -> Part:
     """It gave a sign of life within the time after which its jobs are taken from it."""
-    allowed = parts.settings.lease_seconds
-    try:
-        with parts.database.reading() as session:
-            silence = heartbeats.age(session, "dispatcher")
-    except TunesmithError as error:
-        return Part(ready=False, reason=error.message)
-    if silence is None:
-        return Part(ready=False, reason="It never gave a sign of life; queued jobs wait for it.")
-    if silence > allowed:
-        return Part(
-            ready=False,
-            reason=f"It gave no sign of life for {silence:.0f} s; queued jobs wait for it.",
-        )
-    return Part(ready=True)
+    return _alive(parts, "dispatcher", "queued jobs wait for it")
+
+
+def check_evaluator(parts: Resources) -> Part:
+    """It gave a sign of life within the time after which its work is taken from it."""
+    return _alive(parts, "evaluator", "evaluations and data reports wait for it")
 
 
 CHECKS: dict[str, Callable[[Resources], Part]] = {
@@ -69,7 +61,24 @@ CHECKS: dict[str, Callable[[Resources], Part]] = {
     "storage": check_storage,
     "engines": check_engines,
     "dispatcher": check_dispatcher,
+    "evaluator": check_evaluator,
 }
+
+
+def _alive(parts: Resources, name: str, what_waits: str) -> Part:
+    try:
+        with parts.database.reading() as session:
+            silence = heartbeats.age(session, name)
+    except TunesmithError as error:
+        return Part(ready=False, reason=error.message)
+    if silence is None:
+        return Part(ready=False, reason=f"It never gave a sign of life; {what_waits}.")
+    if silence > parts.settings.lease_seconds:
+        return Part(
+            ready=False,
+            reason=f"It gave no sign of life for {silence:.0f} s; {what_waits}.",
+        )
+    return Part(ready=True)
 
 
 def _unless_error(check: Callable[[], None]) -> Part:

@@ -21,6 +21,7 @@ _WHAT = {
     "ray": "runs the training",
     "engine": "vLLM: serves the base and the adapters",
     "dispatcher": "gives jobs to Ray",
+    "evaluator": "measures what was tuned, reports on data",
     "gateway": "the API",
 }
 

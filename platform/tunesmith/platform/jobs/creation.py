@@ -21,7 +21,7 @@ from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.domain.hyperparameters import AUTO, METHODS, check_hyperparameters
 from tunesmith.platform.domain.names import check_suffix
 
-from .job_examples import check_files
+from .job_examples import check_evaluation_file, check_files
 from .moves import add_event
 from .servability import check_servable, resolve_model
 
@@ -37,7 +37,12 @@ _MAX_METADATA_VALUE = 512
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a client asks for, as OpenAI's create call names it."""
+    """What a client asks for, as OpenAI's create call names it.
+
+    Attributes:
+        evaluation: how the result is to be measured: `file`, `grader`, and bounds of its own.
+        ignore_data_report: train though the data is such that it makes no sense.
+    """
 
     model: str
     training_file: str
@@ -49,12 +54,16 @@ class JobRequest:
     hyperparameters: Mapping[str, Any] | None = None
     hyperparameters_path: str = "hyperparameters"
     integrations: Sequence[Mapping[str, Any]] | None = None
+    evaluation: Mapping[str, Any] | None = None
+    ignore_data_report: bool = False
 
     def fingerprint(self) -> str:
         """SHA-256 of the request: equal for a retry of the same create."""
         said = asdict(self)
-        if not self.integrations:  # as it was before there were any, for the keys used then
-            del said["integrations"]
+        # As it was before there were any, for the keys used then.
+        for extension in ("integrations", "evaluation", "ignore_data_report"):
+            if not said[extension]:
+                del said[extension]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -110,6 +119,10 @@ def create_job(
         session, tenant_id, request.method_type, request.training_file, request.validation_file
     )
 
+    evaluation = dict(request.evaluation) if request.evaluation else None
+    if evaluation and evaluation.get("file") is not None:
+        check_evaluation_file(session, tenant_id, request)
+
     job = Job(
         id=ids.job_id(),
         tenant_id=tenant_id,
@@ -128,6 +141,8 @@ def create_job(
         fingerprint=request.fingerprint(),
         idempotency_key=idempotency_key,
         hyperparameters=hyperparameters,
+        evaluation=evaluation,
+        ignore_data_report=request.ignore_data_report,
     )
     try:
         with session.begin_nested():

@@ -18,6 +18,7 @@ from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.domain.job import EventLevel, EventType, JobStatus
 from tunesmith.platform.domain.names import checkpoint_model_name, tuned_model_name
 from tunesmith.platform.domain.training import Prepared, StepMetrics, StoredAdapter, finite
+from tunesmith.platform.evaluations.creation import add_for_job
 from tunesmith.platform.tenants import get_tenant
 
 from .moves import add_event, move
@@ -185,7 +186,7 @@ def complete(
     trained_tokens: int,
     result_file: str,
 ) -> Job:
-    """The job succeeded and its model can be used.
+    """The job succeeded, its model can be used, and an evaluation of it is queued.
 
     Raises:
         LeaseLost: the job is not this holder's any more.
@@ -202,6 +203,8 @@ def complete(
     job.result_file = result_file
     add_event(session, job.id, f"New fine-tuned model created: {model_name}")
     move(session, job, JobStatus.SUCCEEDED, "The job has successfully completed")
+    evaluation = add_for_job(session, job, adapter.digest)
+    add_event(session, job.id, f"Evaluation queued: {evaluation.id}")
     return job
 
 

@@ -32,6 +32,7 @@ from .supervisor import OnChange, Supervisor, kill_leftovers
 log = structlog.get_logger(__name__)
 
 BASE, RAY, ENGINE, DISPATCHER, GATEWAY = "base", "ray", "engine", "dispatcher", "gateway"
+EVALUATOR = "evaluator"
 _ALIVE_WITHIN = 30.0  # seconds: a machine that has too much to do is slow, not dead
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -71,6 +72,8 @@ def parts(settings: Settings) -> list[Part]:
     settings, own_ray, own_engine = with_ports(settings)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TUNESMITH_")}
     environment |= settings.as_environment()
+    judge_key = environment["TUNESMITH_JUDGE_KEY"]
+    environment["TUNESMITH_JUDGE_KEY"] = ""
     environment.pop("TUNESMITH_ADMIN_KEY", None)  # its hash is in the database by now
 
     def module(name: str) -> tuple[str, ...]:
@@ -115,6 +118,14 @@ def parts(settings: Settings) -> list[Part]:
             module("tunesmith.workers.dispatcher"),
             ray_environment,
             needs=(BASE, RAY) if own_ray else (BASE,),
+        )
+    )
+    chosen.append(
+        Part(
+            EVALUATOR,
+            module("tunesmith.workers.evaluator"),
+            environment | {"TUNESMITH_JUDGE_KEY": judge_key},  # nobody else asks the judge
+            needs=(BASE,),
         )
     )
     health = f"{local_url(settings.host, settings.port)}/healthz"

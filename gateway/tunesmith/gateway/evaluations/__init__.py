@@ -1,0 +1,1 @@
+"""Evaluations: two models on the same examples, with a verdict."""

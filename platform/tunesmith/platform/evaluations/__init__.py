@@ -1,0 +1,1 @@
+"""Evaluations: two models on the same examples, asked for by jobs and by tenants."""
