@@ -24,7 +24,10 @@ router = APIRouter(prefix="/v1", tags=["evaluations"], route_class=JsonRoute)
 
 Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 _HTML: dict[int | str, dict[str, Any]] = {
-    200: {"description": "A page that needs nothing else.", "content": {"text/html": {}}}
+    200: {
+        "description": "A page that needs nothing else.",
+        "content": {"text/html": {"schema": {"type": "string"}}},
+    }
 }
 
 

@@ -203,8 +203,7 @@ def complete(
     job.result_file = result_file
     add_event(session, job.id, f"New fine-tuned model created: {model_name}")
     move(session, job, JobStatus.SUCCEEDED, "The job has successfully completed")
-    evaluation = add_for_job(session, job, adapter.digest)
-    add_event(session, job.id, f"Evaluation queued: {evaluation.id}")
+    add_for_job(session, job, adapter.digest)
     return job
 
 
