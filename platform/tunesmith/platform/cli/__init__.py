@@ -10,7 +10,7 @@ import typer
 
 from tunesmith.platform.domain.errors import TunesmithError
 
-from . import chat, doctor, files, jobs, models, tenants, up
+from . import chat, doctor, evaluations, files, jobs, models, tenants, up
 from . import demo as demo_command
 from .errors import CommandFailed
 from .output import error_console
@@ -26,6 +26,8 @@ app.command()(up.up)
 app.command()(demo_command.demo)
 app.add_typer(files.app, name="files")
 app.add_typer(jobs.app, name="jobs")
+jobs.app.command("compare")(evaluations.compare)
+app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(models.app, name="models")
 app.command()(chat.chat)
 app.add_typer(tenants.tenants, name="tenants")
