@@ -14,9 +14,9 @@ import typer
 from pydantic import SecretStr
 from rich.console import Console
 
-from tunesmith.platform.demo.evaluation import read_tickets
 from tunesmith.platform.demo.journey import DemoFailed, Stages, travel
 from tunesmith.platform.demo.report import Report
+from tunesmith.platform.demo.ticket import read_tickets
 from tunesmith.platform.demo.tickets import held_out_path
 from tunesmith.platform.domain.keys import new_key
 from tunesmith.platform.settings import Settings

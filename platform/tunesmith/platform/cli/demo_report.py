@@ -5,18 +5,23 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tunesmith.platform.demo.evaluation import Ticket
+from tunesmith.platform.demo.journey import BREAK_EVEN
 from tunesmith.platform.demo.report import Report
+from tunesmith.platform.demo.ticket import Ticket
+
+from .evaluation_report import forgetting_line, verdict_line
 
 _STAGES: Mapping[str, str] = {
     "start_platform": "start the platform",
     "upload": "upload the tickets",
+    "data_report": "report on the data",
     "validate": "validate the file",
     "queue_wait": "wait in the queue",
     "train": "train the adapter",
@@ -27,9 +32,11 @@ _STAGES: Mapping[str, str] = {
 
 
 def show_report(out: Console, report: Report) -> None:
-    """Print the comparison and the seconds of each stage."""
+    """Print what the data, the comparison and the bill say, and the seconds of each stage."""
+    _show_data(out, report.data_report)
+    metric = report.evaluation["result"]["metric"]["name"]
     compared = Table(
-        title=f"Base against tuned, {report.held_out} held-out tickets, exact match",
+        title=f"Base against tuned, {report.held_out} held-out tickets, {metric}",
         box=box.SIMPLE_HEAD, title_justify="left", title_style="bold",
     )  # fmt: skip
     compared.add_column("model", overflow="fold")
@@ -42,6 +49,11 @@ def show_report(out: Console, report: Report) -> None:
         right = f"{round(share * report.held_out)} of {report.held_out}"
         compared.add_row(name, right, Text(f"{share:.1%}", style=style))
     out.print(compared)
+    result = report.evaluation["result"]
+    out.print(verdict_line(result))
+    if result.get("forgetting"):
+        out.print(forgetting_line(result["forgetting"]))
+    _show_break_even(out, report.break_even)
     answers = Table(box=box.SIMPLE_HEAD)
     for column in ("ticket", "expected", "base", "tuned"):
         answers.add_column(column, overflow="fold")
@@ -65,6 +77,49 @@ def show_report(out: Console, report: Report) -> None:
         Text(f"{report.creation_to_first_tuned_token_s:.1f}", style="bold"),
     )
     out.print(seconds)
+
+
+def _show_data(out: Console, report: Mapping[str, Any] | None) -> None:
+    """The data report in a few lines: what blocks or warns, and how much is only noted."""
+    if report is None:
+        out.print("The data report failed; `tunesmith check` makes it again.", style="yellow")
+        return
+    findings = report["findings"]
+    counts = {
+        severity: sum(finding["severity"] == severity for finding in findings)
+        for severity in ("blocks", "warns", "note")
+    }
+    out.print(
+        Text("Data report: ", style="bold").append(
+            f"{report['rows']} rows, {counts['blocks']} findings block, {counts['warns']} warn,"
+            f" {counts['note']} are notes.",
+            style="default",
+        )
+    )
+    for finding in findings:
+        if finding["severity"] != "note":
+            out.print(f"  {finding['severity']}: {finding['message']}", markup=False)
+
+
+def _show_break_even(out: Console, advice: Mapping[str, Any]) -> None:
+    """When tuning pays, for the demo's stated example."""
+    months = advice["break_even_months"]
+    said = {
+        name: "never" if months[name] is None else f"{months[name]:.1f}"
+        for name in ("best", "middle", "worst")
+    }
+    asked = BREAK_EVEN
+    low, high = asked["upfront_cost"]
+    least, most = asked["monthly_cost"]
+    out.print(
+        Text("Break-even: ", style="bold").append(
+            f"month {said['middle']} ({said['best']} at best, {said['worst']} at worst), if"
+            f" {asked['queries_per_month']:,} queries a month cost ${asked['price_per_query']} each"
+            f" at an API today, data and training cost ${low:,} to ${high:,} and serving ${least}"
+            f" to ${most} a month. Yours: `tunesmith advise`.",
+            style="default",
+        )
+    )
 
 
 def _short(text: str, length: int) -> str:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tunesmith.platform.following import Look, looks
 
-from .evaluation import MAX_TOKENS, Ticket, accuracy, ask_all, read_tickets
 from .report import Report, pick_examples
+from .ticket import Ticket, read_tickets
 from .tickets import held_out_path, train_path
 
 if TYPE_CHECKING:
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
 SUFFIX = "tickets"
 SEED = 7
+MAX_TOKENS = 16  # the labels have at most a few tokens
 _POLL_SECONDS = 0.25  # the stages' seconds are as exact as this
+
+# The example that the break-even is worked out for: an API at 3 cents a query, and what data,
+# training and serving may cost a small business. Amounts in dollars.
+BREAK_EVEN: dict[str, Any] = {
+    "queries_per_month": 10_000,
+    "price_per_query": 0.03,
+    "upfront_cost": [2_000, 5_000],
+    "monthly_cost": [50, 100],
+}
 
 
 class DemoFailed(Exception):
@@ -97,19 +108,22 @@ def travel(client: OpenAI, shown: Shown, stages: Stages) -> Report:
     base = _base_model(client)
     tickets = read_tickets(held_out_path())
     training = train_path()
-    with stages.timed("upload"), training.open("rb") as content:
-        file = client.files.create(file=(training.name, content), purpose="fine-tune")
+    with stages.timed("upload"):
+        file, test = (_upload(client, path) for path in (training, held_out_path()))
     examples = len(read_tickets(training))
-    shown.say(f"Uploaded {examples} tickets as {file.id}.")
+    shown.say(f"Uploaded {examples} tickets to train on and {len(tickets)} to measure on.")
+    with stages.timed("data_report"):
+        data_report = _wait(client, f"/files/{file}/report", ("completed", "failed"), shown)
     created = time.monotonic()
-    # The comparison has held-out tickets of its own, so every uploaded one is trained on.
+    # The tickets to measure on are neither trained nor validated on, so all others are trained on.
     hyperparameters: Any = {"validation_split": 0}
     job = client.fine_tuning.jobs.create(
         model=base,
-        training_file=file.id,
+        training_file=file,
         suffix=SUFFIX,
         seed=SEED,
         hyperparameters=hyperparameters,
+        extra_body={"evaluation": {"file": test}},
     )
     ended = _follow(client, job.id, JobTimes(created), shown, stages)
     tuned = str(ended["fine_tuned_model"])
@@ -118,13 +132,14 @@ def travel(client: OpenAI, shown: Shown, stages: Stages) -> Report:
     creation_to_first_token = time.monotonic() - created
     shown.say(f"The tuned model answers: {tuned}")
     with stages.timed("evaluation"):
-        base_answers = _ask(client, base, tickets, shown)
-        tuned_answers = _ask(client, tuned, tickets, shown)
+        evaluation = _evaluation(client, job.id, shown)
+    result = evaluation["result"]
+    items = _get(client, f"/evaluations/{evaluation['id']}/output_items?limit=10000")["data"]
     method = ended.get("method") or {}
     return Report(
-        base_accuracy=accuracy(base_answers, tickets),
-        tuned_accuracy=accuracy(tuned_answers, tickets),
-        held_out=len(tickets),
+        base_accuracy=result["baseline"]["value"],
+        tuned_accuracy=result["candidate"]["value"],
+        held_out=result["candidate"]["n"],
         seconds=stages.seconds,
         creation_to_first_tuned_token_s=round(creation_to_first_token, 3),
         base_model=base,
@@ -133,7 +148,10 @@ def travel(client: OpenAI, shown: Shown, stages: Stages) -> Report:
         training_examples=examples,
         trained_tokens=ended.get("trained_tokens"),
         hyperparameters=(method.get("supervised") or {}).get("hyperparameters") or {},
-        examples=pick_examples(tickets, base_answers, tuned_answers),
+        examples=pick_examples(items),
+        data_report=data_report.get("report"),
+        evaluation=evaluation,
+        break_even=_post(client, "/advice", BREAK_EVEN),
     )
 
 
@@ -172,8 +190,40 @@ def _first_token(client: OpenAI, model: str, ticket: Ticket) -> None:
     raise DemoFailed(f"{model} answered without a token.")
 
 
-def _ask(client: OpenAI, model: str, tickets: list[Ticket], shown: Shown) -> list[str]:
-    def on_answer(count: int) -> None:
-        shown.update(f"asking {model}: {count}/{len(tickets)} held-out tickets")
+def _upload(client: OpenAI, path: Path) -> str:
+    with path.open("rb") as content:
+        return client.files.create(file=(path.name, content), purpose="fine-tune").id
 
-    return ask_all(client, model, tickets, on_answer)
+
+def _evaluation(client: OpenAI, job_id: str, shown: Shown) -> dict[str, Any]:
+    """The job's evaluation, once there is a verdict.
+
+    Raises:
+        DemoFailed: it ended without one.
+    """
+    ended = ("completed", "incomplete", "failed", "canceled")
+    evaluation = _wait(client, f"/fine_tuning/jobs/{job_id}/evaluation", ended, shown)
+    if evaluation["status"] != "completed":
+        why = (evaluation.get("error") or {}).get("message", "no reason")
+        raise DemoFailed(f"The evaluation of {job_id} {evaluation['status']}: {why}")
+    return evaluation
+
+
+def _wait(client: OpenAI, path: str, ended: tuple[str, ...], shown: Shown) -> dict[str, Any]:
+    """What is at `path`, once its status is one of `ended`."""
+    while True:
+        found = _get(client, path)
+        if found["status"] in ended:
+            return found
+        share = found.get("progress")
+        what = path.rpartition("/")[2]
+        shown.update(f"{what}: {found['status']}" + (f" ({share:.0%})" if share else ""))
+        time.sleep(_POLL_SECONDS)
+
+
+def _get(client: OpenAI, path: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", client.get(path, cast_to=object))
+
+
+def _post(client: OpenAI, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return cast("dict[str, Any]", client.post(path, body=body, cast_to=object))

