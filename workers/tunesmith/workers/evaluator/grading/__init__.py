@@ -1,0 +1,1 @@
+"""How answers are scored against what was expected."""
