@@ -15,6 +15,11 @@ RELATIVE_TOLERANCE = 0.01
 
 _FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+_UNIT = r"[^\W\d_]{1,12}|[^\w\s]{1,2}"
+_QUANTITY = re.compile(
+    rf"(?:(?:[^\w\s]|[A-Z]{{3}}|[A-Z]{{1,3}}\$)\s?(?<![-.,]))?(?P<number>{_NUMBER.pattern})"
+    rf"(?:\s?(?:{_UNIT})(?:[/²³](?:{_UNIT}|))?)?"
+)
 
 
 def parse_json(text: str) -> Any:
@@ -90,8 +95,16 @@ def number_in(text: str) -> float | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is one number, a unit or a currency beside it at most."""
-    return len(_NUMBER.findall(text)) == 1 and len(_NUMBER.sub("", text).split()) <= 1
+    """Whether a text is a quantity: one number, a unit or a currency beside it at most.
+
+    Identifiers are none, for a neighbouring one is wrong and not nearly right: "ORD-48213",
+    "00412" and digits in a row of 9 or more.
+    """
+    found = _QUANTITY.fullmatch(text.strip())
+    if found is None:
+        return False
+    whole = found["number"].lstrip("+-")
+    return not (re.fullmatch(r"0\d+.*", whole) or re.match(r"\d{9}", whole))
 
 
 class NumberWithin:
