@@ -11,15 +11,17 @@ from typing import Any
 from .metric import Figure
 
 RELATIVE_TOLERANCE = 0.01
-"""A number within one percent is right: what is read off a text is seldom exact to the last digit."""
+"""A number within one percent is right: what is read off a text is seldom exact to the last."""
 
 _FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 _UNIT = r"[^\W\d_]{1,12}|[^\w\s]{1,2}"
+_CURRENCIES = "USD|EUR|GBP|JPY|CHF|CNY|INR|CAD|AUD|BRL|MXN|KRW|SEK|NOK|DKK|PLN|CZK|TRY|ZAR"
 _QUANTITY = re.compile(
-    rf"(?:(?:[^\w\s]|[A-Z]{{3}}|[A-Z]{{1,3}}\$)\s?(?<![-.,]))?(?P<number>{_NUMBER.pattern})"
+    rf"(?:(?:{_CURRENCIES})\s|[A-Z]{{0,3}}[^\w\s.,#+-]\s?)?(?P<number>{_NUMBER.pattern})"
     rf"(?:\s?(?:{_UNIT})(?:[/²³](?:{_UNIT}|))?)?"
 )
+_IDENTIFIER = re.compile(r"0\d|\d{9}|(?:19|20)\d\d\Z")
 
 
 def parse_json(text: str) -> Any:
@@ -97,14 +99,11 @@ def number_in(text: str) -> float | None:
 def is_number(text: str) -> bool:
     """Whether a text is a quantity: one number, a unit or a currency beside it at most.
 
-    Identifiers are none, for a neighbouring one is wrong and not nearly right: "ORD-48213",
-    "00412" and digits in a row of 9 or more.
+    Where a neighbouring number is wrong, and not nearly right, it is none: "ORD-48213", "00412",
+    digits in a row of 9 or more, and years.
     """
-    found = _QUANTITY.fullmatch(text.strip())
-    if found is None:
-        return False
-    whole = found["number"].lstrip("+-")
-    return not (re.fullmatch(r"0\d+.*", whole) or re.match(r"\d{9}", whole))
+    text = text.strip()
+    return bool(_QUANTITY.fullmatch(text)) and not _IDENTIFIER.match(text.lstrip("+-"))
 
 
 class NumberWithin:
