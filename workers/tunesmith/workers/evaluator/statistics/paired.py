@@ -15,6 +15,7 @@ from scipy import stats
 Scores = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+LEVEL = 1 - CONFIDENCE
 RESAMPLES = 10_000
 _FLIPS = 10_000
 _EXACT_FLIPS = 12

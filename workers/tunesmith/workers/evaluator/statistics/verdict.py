@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .paired import CONFIDENCE, Difference, Scores, compare, detectable_difference
+from .paired import CONFIDENCE, LEVEL, Difference, Scores, compare, detectable_difference
 
 FEWEST_PAIRS = 10
 """Below this even a large difference is told from chance only when nearly all pairs agree."""
 
-LEVEL = 1 - CONFIDENCE
+
 
 
 class Verdict(StrEnum):
