@@ -6,7 +6,7 @@ https://platform.openai.com/docs/guides/graders
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,10 +119,10 @@ class _Reader:
         )
 
     def _text_similarity(self, name: str) -> TextSimilarity:
-        metric = self._grader.get("evaluation_metric")
+        metric = str(self._grader.get("evaluation_metric"))
         if metric in _NOT_HERE:
             raise self._wrong(
-                "evaluation_metric", f"{metric} is not available here: {_NOT_HERE[str(metric)]}"
+                "evaluation_metric", f"{metric} is not available here: {_NOT_HERE[metric]}"
             )
         return TextSimilarity(
             name,
@@ -168,11 +168,11 @@ class _Reader:
                 "system", "developer", "user", "assistant",
             ):  # fmt: skip
                 raise self._wrong(where, "must be a message with a role and a content")
-            content = message.get("content")
-            if isinstance(content, dict) and isinstance(content.get("text"), str):
-                content = content["text"]
-            if not isinstance(content, str) or len(content) > _LONGEST:
-                raise self._wrong(f"{where}.content", "must be a text")
+            content = _text_of(message.get("content"))
+            if content is None or len(content) > _LONGEST:
+                raise self._wrong(
+                    f"{where}.content", f"must be a text of at most {_LONGEST} characters"
+                )
             self._check_variables(content, f"{where}.content")
             messages.append((str(message["role"]).replace("developer", "system"), content))
         if messages and not any("sample.output_text" in content for _, content in messages):
@@ -182,10 +182,14 @@ class _Reader:
     def _sampling(self) -> dict[str, Any]:
         self._known.add("sampling_params")
         given = self._grader.get("sampling_params") or {}
-        known = ("temperature", "top_p", "seed", "max_completions_tokens", "reasoning_effort")
-        if not isinstance(given, dict) or any(key not in known for key in given):
-            raise self._wrong("sampling_params", f"may have {', '.join(known)}")
-        return {key: value for key, value in given.items() if value is not None}
+        if not isinstance(given, dict) or any(key not in _SAMPLING for key in given):
+            raise self._wrong("sampling_params", f"may have {', '.join(_SAMPLING)}")
+        chosen = {key: value for key, value in given.items() if value is not None}
+        for key, value in chosen.items():
+            what, fits = _SAMPLING[key]
+            if not fits(value):
+                raise self._wrong(f"sampling_params.{key}", f"must be {what}")
+        return chosen
 
     def _template(self, field: str, default: str) -> str:
         text = self._text(field, default=default, longest=_LONGEST)
@@ -225,5 +229,37 @@ class _Reader:
         return InvalidRequest(f"`{where}` {what}.", param=where, code=code)
 
 
+def _text_of(content: object) -> str | None:
+    """A content's text: a string, a block with a text, or a list of them; None for any other."""
+    if isinstance(content, list):
+        texts = [_text_of(part) for part in content if not isinstance(part, list)]
+        return None if None in texts or not texts else "\n".join(map(str, texts))
+    if isinstance(content, dict) and content.get("type") in ("input_text", "output_text", "text"):
+        content = content.get("text")
+    return content if isinstance(content, str) else None
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_SAMPLING: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "temperature": ("a number from 0 to 2", lambda value: _is_number(value) and 0 <= value <= 2),
+    "top_p": (
+        "a number above 0, at most 1",
+        lambda value: _is_number(value) and 0 < value <= 1,
+    ),
+    "seed": ("a whole number", lambda value: _is_whole(value) and abs(value) < 2**63),
+    "max_completions_tokens": (
+        "a whole number from 1 to 65536",
+        lambda value: _is_whole(value) and 1 <= value <= 65_536,
+    ),
+    "reasoning_effort": (
+        "a word such as low, medium or high",
+        lambda value: isinstance(value, str) and 1 <= len(value) <= 32,
+    ),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from tunesmith.platform.data_report.labels import is_categorical
+from tunesmith.platform.data_report.labels import LONGEST_LABEL, is_categorical
 from tunesmith.platform.graders import StringCheck, TextSimilarity, filled
 
 from .labels import LabelAccuracy
@@ -28,25 +28,27 @@ def fitting_metric(references: Sequence[str]) -> Metric:
     """The metric for these right answers, the strictest that they allow.
 
     Tool calls, JSON, numbers and labels where (nearly) all answers are such; exact match where
-    nine out of ten have at most five words; chrF otherwise.
+    nine out of ten have at most five words and 60 characters (Chinese has no spaces between words);
+    chrF otherwise.
     """
-    if not references:
-        return ExactMatch()
-    if _share(references, is_tool_calls) >= _MOSTLY:
+    if _mostly(references, is_tool_calls):
         return ToolCalls()
-    if _share(references, is_json) >= _MOSTLY:
+    if _mostly(references, is_json):
         return JsonFields()
     if is_categorical(references):
         return LabelAccuracy()
-    if _share(references, is_number) >= _MOSTLY:
+    if _mostly(references, is_number):
         return NumberWithin()
-    if _share(references, lambda text: len(text.split()) <= _SHORT_WORDS) >= _MOSTLY:
-        return ExactMatch()
-    return FreeText()
+    short = not references or _mostly(references, _is_short)
+    return ExactMatch() if short else FreeText()
 
 
-def _share(texts: Sequence[str], is_such: Callable[[str], bool]) -> float:
-    return sum(map(is_such, texts)) / len(texts)
+def _is_short(text: str) -> bool:
+    return len(text.split()) <= _SHORT_WORDS and len(text) <= LONGEST_LABEL
+
+
+def _mostly(texts: Sequence[str], is_such: Callable[[str], bool]) -> bool:
+    return bool(texts) and sum(map(is_such, texts)) / len(texts) >= _MOSTLY
 
 
 class NamedCheck:
@@ -73,7 +75,11 @@ class NamedCheck:
             return float(_CHECKS[self._grader.operation](expected, given))
         return _SIMILARITIES[self._grader.metric](expected, given)
 
-    def figures(self, references: Sequence[str], answers: Sequence[str]) -> list[Figure]:
+    def figures(
+        self,
+        references: Sequence[str],  # noqa: ARG002
+        answers: Sequence[str],  # noqa: ARG002
+    ) -> list[Figure]:
         """None: the grader is the one that was asked for."""
         return []
 

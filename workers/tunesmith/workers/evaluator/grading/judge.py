@@ -101,8 +101,8 @@ async def compare_pair(
     if baseline == candidate:
         return 0.5, 0.5
     one, other = await asyncio.gather(
-        _prefers(judge, grader, question, reference, baseline, candidate),
-        _prefers(judge, grader, question, reference, candidate, baseline),
+        _prefers(judge, grader, question, reference, (baseline, candidate)),
+        _prefers(judge, grader, question, reference, (candidate, baseline)),
     )
     if (one, other) == ("first", "second"):
         return 1.0, 0.0
@@ -112,8 +112,9 @@ async def compare_pair(
 
 
 async def _prefers(
-    judge: Judge, grader: ScoreModel, question: str, reference: str, first: str, second: str
+    judge: Judge, grader: ScoreModel, question: str, reference: str, answers: tuple[str, str]
 ) -> str:
+    first, second = answers
     shown = (
         f"<input>\n{question}\n</input>\n<reference>\n{reference}\n</reference>\n"
         f"<first>\n{first}\n</first>\n<second>\n{second}\n</second>"

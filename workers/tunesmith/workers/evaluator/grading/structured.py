@@ -31,7 +31,11 @@ def parse_json(text: str) -> Any:
         ValueError: it is not JSON.
     """
     fenced = _FENCE.match(text)
-    return json.loads(fenced[1] if fenced else text)
+    return json.loads(fenced[1] if fenced else text, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")  # Python reads NaN and Infinity; nobody else does
 
 
 def is_json(text: str) -> bool:
@@ -66,24 +70,28 @@ class JsonFields:
         return equal / len(paths) if paths else 1.0
 
     def figures(self, references: Sequence[str], answers: Sequence[str]) -> list[Figure]:
-        """How many are valid JSON, and how many are right in every field."""
+        """How many are JSON as they stand, without a fence, and how many are right throughout."""
         exact = sum(self.score(r, a) == 1.0 for r, a in zip(references, answers, strict=True))
         return [
-            Figure("valid JSON", sum(map(is_json, answers)) / len(answers)),
+            Figure("valid JSON", sum(map(_is_bare_json, answers)) / len(answers)),
             Figure("all fields right", exact / len(answers)),
         ]
 
 
-def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+def _is_bare_json(text: str) -> bool:
+    return is_json(text) and not _FENCE.match(text)
+
+
+def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], Any]:
     if isinstance(value, dict) and value:
-        parts = ((f"{path}.{key}", item) for key, item in value.items())
+        parts: list[tuple[str | int, Any]] = list(value.items())
     elif isinstance(value, list) and value:
-        parts = ((f"{path}[{place}]", item) for place, item in enumerate(value))
+        parts = list(enumerate(value))
     else:
         return {path: (type(value).__name__ if isinstance(value, bool) else "", value)}
-    found: dict[str, Any] = {}
+    found: dict[tuple[str | int, ...], Any] = {}
     for name, item in parts:
-        found |= _leaves(item, name)
+        found |= _leaves(item, (*path, name))
     return found
 
 
@@ -132,7 +140,10 @@ class NumberWithin:
 
 
 class ToolCalls:
-    """1 for the right calls: names and arguments, in their order, whatever text is beside them."""
+    """1 for the right calls: names and arguments, in their order, whatever text is beside them.
+
+    Where the right answer is a text, it is right to call nothing.
+    """
 
     name = "tool calls right"
     kind = "tool_calls"
@@ -141,8 +152,7 @@ class ToolCalls:
 
     def score(self, reference: str, answer: str) -> float:
         """Whether the calls are the same."""
-        expected, given = _calls(reference), _calls(answer)
-        return float(expected is not None and expected == given)
+        return float(_calls(reference) == _calls(answer))
 
     def figures(self, references: Sequence[str], answers: Sequence[str]) -> list[Figure]:
         """How often the right tools were called, whatever the arguments."""

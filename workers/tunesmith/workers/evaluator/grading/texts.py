@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,9 +77,7 @@ def gleu(reference: str, answer: str) -> float:
     return shared / largest if largest else float(reference.split() == answer.split())
 
 
-def _ngrams(words: list[str]) -> Any:
-    from collections import Counter
-
+def _ngrams(words: list[str]) -> Counter[tuple[str, ...]]:
     return Counter(
         tuple(words[start : start + n]) for n in (1, 2, 3, 4) for start in range(len(words) - n + 1)
     )
@@ -99,4 +99,11 @@ def _chrf() -> Any:
 def _rouge(kind: str) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer([kind], use_stemmer=False)
+    return RougeScorer([kind], use_stemmer=False, tokenizer=_Words())
+
+
+class _Words:
+    """Words of any script; rouge-score's own tokenizer drops all but ASCII."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return re.findall(r"\w+", text.casefold())
