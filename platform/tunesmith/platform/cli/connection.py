@@ -109,6 +109,14 @@ class Tenant:
 
         return OpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=2)
 
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request to `/v1{path}`, for routes that the official client lacks; its answer.
+
+        Raises:
+            CommandFailed: no platform answers there, or it refuses.
+        """
+        return _call(self.url, self.key, method, path, body)
+
 
 class Admin:
     """The administrator's connection: routes that OpenAI's API does not have."""
@@ -130,19 +138,25 @@ class Admin:
         Raises:
             CommandFailed: no platform answers there, or it refuses.
         """
-        with one_sentence(self.url):
-            answer = httpx.request(
-                method,
-                f"{self.url}/v1{path}",
-                json=body,
-                headers={"Authorization": f"Bearer {self._key}"},
-                timeout=30.0,
-            )
-            answer.raise_for_status()
-            try:
-                content = answer.json()
-            except ValueError as error:
-                raise CommandFailed(f"{self.url} is not a Tunesmith: it sent no JSON.") from error
-        if not isinstance(content, dict):
-            raise CommandFailed(f"{self.url} is not a Tunesmith: it sent no JSON object.")
-        return content
+        return _call(self.url, self._key, method, path, body)
+
+
+def _call(
+    url: str, key: str, method: str, path: str, body: dict[str, Any] | None
+) -> dict[str, Any]:
+    with one_sentence(url):
+        answer = httpx.request(
+            method,
+            f"{url}/v1{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=30.0,
+        )
+        answer.raise_for_status()
+        try:
+            content = answer.json()
+        except ValueError as error:
+            raise CommandFailed(f"{url} is not a Tunesmith: it sent no JSON.") from error
+    if not isinstance(content, dict):
+        raise CommandFailed(f"{url} is not a Tunesmith: it sent no JSON object.")
+    return content
