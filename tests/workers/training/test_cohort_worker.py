@@ -14,6 +14,7 @@ from tunesmith.platform.storage import Storage, StorageFull
 from tunesmith.platform.storage.adapters import fetch_adapter
 from tunesmith.workers.training.base_files import BaseChanged
 from tunesmith.workers.training.cohort_worker import CohortWorker
+from tunesmith.workers.training.held_out import key_of, store
 from tunesmith.workers.training.work import (
     CohortSettings,
     EpochStored,
@@ -275,11 +276,24 @@ def test_the_tenant_reads_why_training_ended_and_which_step_is_the_result(
     assert finished(updates).adapter == epochs[best.step]
 
 
-def test_a_split_is_held_out_and_never_trained_on(start: Start, work: Work) -> None:
+def test_a_split_is_held_out_and_never_trained_on(
+    start: Start, work: Work, storage: Storage
+) -> None:
     worker = start()
-    worker.join(work(validation_split=0.25))
+    job = work()
+    key = key_of(job.job_id)
+    store(storage, job.training_key, [2, 5, 11], key)
+    worker.join(dataclasses.replace(job, held_out_key=key))
     updates = gather(worker, ended("ftjob-a"))
     steps = [u.metrics for u in updates if isinstance(u, Stepped)]
     assert len(steps) == 3 * -(-9 // 2)  # of 12 examples three are held out
     assert sum(step.full_valid_loss is not None for step in steps) == 3
     assert all(step.padding_share == 0 for step in steps)
+
+
+def test_a_job_whose_held_out_examples_are_gone_fails_and_says_so(start: Start, work: Work) -> None:
+    worker = start()
+    worker.join(work(held_out_key="jobs/ftjob-a/held-out.jsonl"))
+    (failed,) = gather(worker, ended("ftjob-a"))
+    assert isinstance(failed, Failed)
+    assert failed.code == "file_deleted"

@@ -10,6 +10,7 @@ import pytest
 
 from tunesmith.platform.domain.hyperparameters import AUTO, METHODS
 from tunesmith.platform.domain.training import Prepared
+from tunesmith.platform.examples import read_normalised
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.training.cohort_worker import CohortWorker
 from tunesmith.workers.training.preparation import prepare
@@ -51,13 +52,13 @@ def test_auto_becomes_numbers(prepared: Prepare, put_examples: Callable[..., str
     assert set(result.hyperparameters) == set(METHODS["supervised"])
     assert AUTO not in result.hyperparameters.values()
     epochs, batch = result.hyperparameters["n_epochs"], result.hyperparameters["batch_size"]
-    assert result.hyperparameters["validation_split"] == 0.1
-    assert result.total_steps == epochs * -(-90 // batch)
+    assert result.hyperparameters["validation_split"] == 0.2
+    assert result.total_steps == epochs * -(-80 // batch)
     assert result.recipe["rank"] <= 32
     assert result.recipe["keep_best"]
     assert "100 examples" in result.notes[0]
-    assert "10 of the 100 training examples are held out" in result.notes[1]
-    assert "90 rows" in result.notes[2]
+    assert "20 of the 100 training examples are held out" in result.notes[1]
+    assert "80 rows" in result.notes[2]
     assert not result.warnings
 
 
@@ -167,9 +168,57 @@ def test_a_split_is_held_out_only_without_a_validation_file(
     assert with_file.hyperparameters["validation_split"] == 0.0
     assert "on the validation file" in with_file.notes[1]
     assert with_file.recipe["keep_best"]
+    assert with_file.held_out_key is None
     assert "25 of the 100 training examples are held out" in asked.notes[1]
     assert "all examples are trained on" in refused.notes[1]
     assert refused.recipe["patience"] is None
+    assert refused.held_out_key is None
+
+
+def test_the_held_out_examples_lie_in_storage_and_each_answer_has_its_share(
+    prepared: Prepare, put_examples: Callable[..., str], storage: Storage
+) -> None:
+    rows = [(f"question{i} about{i} things{i}", "yes" if i % 4 else "no") for i in range(200)]
+    result = prepared(put_examples(rows))
+    assert isinstance(result, Prepared)
+    assert result.held_out_key == "jobs/ftjob-a/held-out.jsonl"
+    with storage.open_read(result.held_out_key) as stream:
+        kept = list(read_normalised(stream))
+    assert len(kept) == 20
+    assert sum(example.messages[-1]["content"] == "no" for example in kept) == 5
+    for example in kept:
+        assert example.messages[0]["content"] == rows[example.line - 1][0]
+    assert "Each answer has its share of them." in result.notes[1]
+    assert "nearly the same is trained on" in result.notes[1]
+
+
+def test_where_all_prompts_are_equal_nothing_is_held_out(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    result = prepared(put_examples([("tell a joke", f"joke {i}") for i in range(60)]),
+                      ignore_data_report=True)  # fmt: skip
+    assert isinstance(result, Prepared)
+    assert result.held_out_key is None
+    assert result.hyperparameters["validation_split"] == 0.0
+    assert "Too many examples have the same prompt" in result.notes[1]
+    assert not result.recipe["keep_best"]
+
+
+def test_data_that_contradicts_itself_is_refused_unless_forced(
+    prepared: Prepare, put_examples: Callable[..., str]
+) -> None:
+    asked = [(f"question{i} about{i}", "yes") for i in range(100)]
+    few = prepared(put_examples([*asked, *((p, "no") for p, _ in asked[:10])]))
+    assert isinstance(few, Prepared)  # 20 of 110 are in a contradiction
+    key = put_examples([*asked, *((p, "no") for p, _ in asked[3:33])])
+    refused = prepared(key)
+    assert isinstance(refused, Refusal)
+    assert refused.code == "data_report_blocks"
+    assert refused.param == "training_file"
+    assert refused.message.startswith("46% of the training examples")  # 60 of 130
+    assert "line 4, answered 'yes', and line 101, answered 'no'" in refused.message
+    assert "`ignore_data_report: true`" in refused.message
+    assert isinstance(prepared(key, ignore_data_report=True), Prepared)
 
 
 def test_what_no_trainer_of_the_base_could_hold_is_refused_with_the_numbers(

@@ -67,6 +67,7 @@ def prepared(session: Session, lease: Lease, result: Prepared) -> None:
     job.hyperparameters = result.hyperparameters
     job.recipe = result.recipe
     job.total_steps = result.total_steps
+    job.held_out_key = result.held_out_key
     job.prepared_at = time.time()
     job.attempts = 0
     for text in result.notes:

@@ -123,6 +123,7 @@ class Preparations:
             method=job.method["type"],
             seed=job.seed,
             trainer=base.config.get("trainer"),
+            ignore_data_report=bool(job.ignore_data_report),
         )
 
 

@@ -161,7 +161,7 @@ class Trainings:
             parent_digest=job.parent_digest,
             resume_key=job.resume_key,
             state_prefix=f"jobs/{job.id}/states/{lease.token}",
-            validation_split=float(job.hyperparameters.get("validation_split") or 0.0),
+            held_out_key=job.held_out_key,
         )
 
     def take_updates(self) -> None:

@@ -33,6 +33,7 @@ from tunesmith.workers.trainer.report import SlotFailed, StepReport
 from tunesmith.workers.trainer.spec import SlotSpec
 from tunesmith.workers.training.base_files import BaseChanged, BaseFiles
 from tunesmith.workers.training.examples import Examples, ExamplesUnusable, load_examples
+from tunesmith.workers.training.held_out import read_lines
 from tunesmith.workers.training.parent import read_parent
 from tunesmith.workers.training.work import (
     CohortSettings,
@@ -321,8 +322,8 @@ class CohortWorker:
             if work.validation_key
             else None
         )
-        if validation is None:
-            examples, validation = examples.split(work.validation_split, work.seed)
+        if validation is None and work.held_out_key:
+            examples, validation = examples.split(read_lines(self._storage, work.held_out_key))
         state = self._storage.get(work.resume_key) if work.resume_key else None
         parent = read_parent(self._storage, work.parent_digest) if work.parent_digest else None
         probes = [_probe(self._renderer, example) for example in examples.first[:_PROBES]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,6 @@ from tunesmith.platform.examples import read_normalised
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.trainer.errors import ExampleInvalid
 from tunesmith.workers.trainer.render import Item, Renderer
-from tunesmith.workers.training.held_out import held_out
 
 _KEPT = 8
 
@@ -50,9 +49,10 @@ class Examples:
         """Tokens of the longest item."""
         return max(len(item) for item in self.items)
 
-    def split(self, share: float, seed: int) -> tuple[Examples, Examples | None]:
-        """What is trained on, and what is held out of it; None when that is nothing."""
-        chosen = held_out(self.items, share, seed)
+    def split(self, lines: Collection[int]) -> tuple[Examples, Examples | None]:
+        """What is trained on, and what is held out of it: the examples at `lines`, None if none."""
+        held_out = set(lines)
+        chosen = {place for place, line in enumerate(self.lines) if line in held_out}
         if not chosen:
             return self, None
         kept = [item for item in self.items if item.example not in chosen]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tunesmith.platform.data_report.contradictions import BLOCKS_ABOVE, contradiction_share
+from tunesmith.platform.data_report.table import Table
 from tunesmith.platform.domain.hyperparameters import AUTO
 from tunesmith.platform.domain.training import Prepared
-from tunesmith.platform.examples import DamagedExamples
+from tunesmith.platform.examples import DamagedExamples, read_normalised
 from tunesmith.platform.storage import ObjectNotFound, Storage
 from tunesmith.workers.trainer.adapter import AdapterConfig
 from tunesmith.workers.trainer.base import BaseShape, load_shape
@@ -22,11 +24,19 @@ from tunesmith.workers.trainer.recipe import DataSize, Recipe, resolve
 from tunesmith.workers.trainer.render import Renderer
 from tunesmith.workers.trainer.validation import validate_adapter
 from tunesmith.workers.training.examples import Examples, ExamplesUnusable, load_examples
-from tunesmith.workers.training.held_out import FEWEST_EXAMPLES, automatic_split
+from tunesmith.workers.training.held_out import (
+    FEWEST_EXAMPLES,
+    HeldOut,
+    Split,
+    automatic_split,
+    key_of,
+    store,
+)
 from tunesmith.workers.training.parent import read_parent
 from tunesmith.workers.training.work import PreparationWork, Refusal
 
 _NAMED_LINES = 10
+_SHOWN = 60
 
 
 def prepare(work: PreparationWork) -> Prepared | Refusal:
@@ -59,10 +69,17 @@ def _prepare(work: PreparationWork) -> Prepared:
         if work.validation_key is not None
         else None
     )
+    with storage.open_read(work.training_key) as stream:
+        columns = Split.of(read_normalised(stream))
+    if not work.ignore_data_report:
+        _check_contradictions(columns.table)
     parent = _parent(storage, work.parent_digest, shape)
     hyperparameters = dict(work.hyperparameters)
-    share = _split(hyperparameters.pop("validation_split", AUTO), training, validation)
-    trained, apart = training.split(share, work.seed)
+    wanted = _split(hyperparameters.pop("validation_split", AUTO), training, validation)
+    chosen = columns.held_out(wanted, work.seed)
+    lines = [training.lines[row] for row in chosen.rows]
+    trained, apart = training.split(lines)
+    share = wanted if apart else 0.0
     try:
         recipe = _recipe(
             work,
@@ -77,16 +94,21 @@ def _prepare(work: PreparationWork) -> Prepared:
         raise _Refused("invalid_hyperparameter", str(error), error.name) from error
     except DoesNotFit as error:
         raise _Refused("does_not_fit", f"The job cannot be trained here: {error}", None) from error
+    held_out_key = None
+    if apart:
+        held_out_key = key_of(work.job_id)
+        store(storage, work.training_key, lines, held_out_key)
     return Prepared(
         hyperparameters=recipe.hyperparameters | {"validation_split": share},
         recipe=recipe.spec,
         total_steps=recipe.total_steps,
         notes=(
             _counted(training, validation),
-            _validated(training, validation, apart, share),
+            _validated(training, validation, chosen, wanted),
             recipe.explanation,
         ),
         warnings=tuple(_cut(training, "training") + _cut(validation, "validation")),
+        held_out_key=held_out_key,
     )
 
 
@@ -148,19 +170,30 @@ def _check_memory(work: PreparationWork, shape: BaseShape, recipe: Recipe, longe
 
 
 def _validated(
-    training: Examples, validation: Examples | None, apart: Examples | None, share: float
+    training: Examples, validation: Examples | None, chosen: HeldOut, wanted: float
 ) -> str:
     if validation is not None:
         return "The result is chosen by the loss on the validation file, after every epoch."
-    if apart is not None:
-        count = len({item.example for item in apart.items})
-        return (
-            f"No validation file was given: {count} of the {len(training.lines)} training examples"
-            " are held out, never trained on, and the result is chosen by the loss on them. Set"
-            " validation_split to 0 to train on all."
+    if chosen.rows:
+        text = (
+            f"No validation file was given: {len(chosen.rows)} of the {len(training.lines)}"
+            " training examples are held out, never trained on, and the result is chosen by the"
+            " loss on them."
         )
-    if share:
-        return "All examples have the same prompt, so none are held out for validation."
+        if chosen.stratified:
+            text += " Each answer has its share of them."
+        text += (
+            " No prompt that is nearly the same is trained on."
+            if chosen.near_apart
+            else " So many prompts are nearly the same that only equal ones could be kept apart:"
+            " expect figures on them to flatter."
+        )
+        return text + " Set validation_split to 0 to train on all."
+    if wanted:
+        return (
+            "Too many examples have the same prompt to hold some out for validation: all are"
+            " trained on, to the end."
+        )
     if len(training.lines) < FEWEST_EXAMPLES:
         return (
             f"No validation file was given, and less than {FEWEST_EXAMPLES} examples are too few to"
@@ -180,6 +213,26 @@ def _load(storage: Storage, key: str, renderer: Renderer, param: str) -> Example
         raise _Refused("file_deleted", message, param) from error
     except DamagedExamples as error:
         raise _Refused(f"invalid_{param}", str(error), param) from error
+
+
+def _check_contradictions(table: Table) -> None:
+    found = contradiction_share(table)
+    if found.share <= BLOCKS_ABOVE:
+        return
+    first, second = found.groups[0][:2]
+    raise _Refused(
+        "data_report_blocks",
+        f"{found.share:.0%} of the training examples ask what another one asks and are answered"
+        f" differently, so that nothing can learn them: for example line {table.lines[first]},"
+        f" answered {_shown(table.answers[first])}, and line {table.lines[second]}, answered"
+        f" {_shown(table.answers[second])}. Correct the file (`tunesmith check` lists the lines),"
+        " or create the job with `ignore_data_report: true` to train on it as it is.",
+        "training_file",
+    )
+
+
+def _shown(answer: str) -> str:
+    return repr(answer if len(answer) <= _SHOWN else answer[: _SHOWN - 1] + "…")
 
 
 def _parent(storage: Storage, digest: str | None, shape: BaseShape) -> AdapterConfig | None:

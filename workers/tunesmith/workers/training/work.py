@@ -47,6 +47,7 @@ class PreparationWork:
         method: "supervised" or "dpo".
         hyperparameters: the client's, "auto" where open.
         seed: decides which examples are held out.
+        ignore_data_report: train even on data that mostly contradicts itself.
         max_rank: what the engines serve.
         parent_digest: adapter to continue from.
         trainer: what the last trainer of the base measured (`CohortWorker.figures`); None before
@@ -65,6 +66,7 @@ class PreparationWork:
     method: Method = "supervised"
     seed: int = 0
     trainer: dict[str, Any] | None = None
+    ignore_data_report: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class TrainingWork:
 
     Attributes:
         recipe: from its `Prepared`.
-        validation_split: share of the training examples to hold out.
+        held_out_key: the training examples that are held out, from its `Prepared`.
         resume_key: storage key of the state to go on from.
         state_prefix: under which new states are stored: no other holder of the job writes there.
     """
@@ -95,7 +97,7 @@ class TrainingWork:
     parent_digest: str | None
     resume_key: str | None
     state_prefix: str
-    validation_split: float = 0.0
+    held_out_key: str | None = None
 
 
 @dataclass(frozen=True)
