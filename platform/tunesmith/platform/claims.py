@@ -17,7 +17,7 @@ from tunesmith.platform.database.models import DataReport, Evaluation
 from tunesmith.platform.domain.errors import LeaseLost
 from tunesmith.platform.domain.ids import random_text
 
-Work = TypeVar("Work", DataReport, Evaluation)
+Work = TypeVar("Work", bound=DataReport | Evaluation)
 
 QUEUED, IN_PROGRESS = "queued", "in_progress"
 COMPLETED, INCOMPLETE, FAILED, CANCELED = "completed", "incomplete", "failed", "canceled"

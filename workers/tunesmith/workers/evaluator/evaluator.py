@@ -86,7 +86,8 @@ class Evaluator:
         with self._database.transaction() as session:
             heartbeats.beat(session, "evaluator")
             held: set[Claim] = set()
-            for table in (Evaluation, DataReport):
+            tables: tuple[Table, ...] = (Evaluation, DataReport)
+            for table in tables:
                 mine = [task.claim for task in self._tasks if task.table is table]
                 held |= claims.renew(session, table, mine, seconds)
         self._renewed_at = time.monotonic()

@@ -42,7 +42,7 @@ class Probe:
     def passes(self, answer: str) -> bool:
         """Whether an answer is right."""
         ((how, wanted),) = self.check.items()
-        return _CHECKS[how](answer.strip(), wanted)
+        return bool(_CHECKS[how](answer.strip(), wanted))
 
 
 def load_probes() -> list[Probe]:

@@ -1,0 +1,297 @@
+"""Both models' answers to the same examples, scored, and the verdict on the scores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.platform.graders import ScoreModel, check_grader
+from tunesmith.workers.evaluator.answering import Answer, Item, answer_all, answer_room
+from tunesmith.workers.evaluator.engine_client import EngineClient
+from tunesmith.workers.evaluator.grading.choice import NamedCheck, fitting_metric
+from tunesmith.workers.evaluator.grading.judge import (
+    Judge,
+    JudgeFailed,
+    compare_pair,
+    score_alone,
+)
+from tunesmith.workers.evaluator.grading.labels import LabelAccuracy, commonest, confusion
+from tunesmith.workers.evaluator.grading.metric import Figure, Metric
+from tunesmith.workers.evaluator.scoring import Likelihood, likelihoods, perplexity
+from tunesmith.workers.evaluator.statistics.verdict import Constant, decide
+
+Sides = tuple[str, str]
+"""What engines call the baseline and the candidate."""
+
+_JUDGED_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A result as the API shows it, each example's answers, and what is missing of them."""
+
+    result: dict[str, Any]
+    items: list[dict[str, Any]]
+    lack: dict[str, str] | None = None
+
+
+async def score_chats(
+    client: EngineClient,
+    sides: Sides,
+    items: Sequence[Item],
+    *,
+    bar: float,
+    grader: dict[str, Any] | None,
+    judge: Judge | None,
+    on_answer: Callable[[], None],
+) -> Scored:
+    """Have both models answer, and score what they say.
+
+    Raises:
+        EngineUnreachable: no engine answers.
+    """
+    room = await answer_room(client, items) if items else 1
+    answers = [
+        await answer_all(client, side, items, max_tokens=room, on_answer=on_answer)
+        for side in sides
+    ]
+    likely = [await likelihoods(client, side, items, on_answer=on_answer) for side in sides]
+    named = None if grader is None else check_grader(grader, "grader")
+    if isinstance(named, ScoreModel):
+        metric: dict[str, Any] = {
+            "name": named.name,
+            "kind": "judge",
+            "unit": "share",
+            "higher_is_better": True,
+        }
+        scores, failures = await _judged(judge, named, items, answers)
+        binary, passes, constant, figures = False, 0.5, None, []
+        if not named.compares:
+            low, high = named.range
+            passes = (named.pass_threshold - low) / (high - low)
+        confused = None
+    else:
+        expected = [item.expected for item in items]
+        chosen = fitting_metric(expected) if named is None else NamedCheck(named)
+        metric = {
+            "name": chosen.name,
+            "kind": chosen.kind,
+            "unit": "share",
+            "higher_is_better": True,
+        }
+        scores, failures = [_scored(chosen, items, side) for side in answers], []
+        binary, passes = chosen.binary, chosen.passes
+        constant, confused = _label_extras(chosen, items, answers)
+        figures = _figures(chosen, items, answers)
+    pairs = [
+        (before, after)
+        for before, after in zip(*scores, strict=True)
+        if before is not None and after is not None
+    ]
+    decided = decide(
+        [before for before, _ in pairs],
+        [after for _, after in pairs],
+        binary=binary,
+        bar=bar,
+        constant=constant,
+    ).as_json()
+    lack = None
+    if failures:
+        lack = {
+            "code": "judge_failed",
+            "message": f"{len(failures)} of {len(items)} examples could not be judged, and none of"
+            f" them counts. {failures[0]}",
+        }
+        if len(failures) * 2 > len(items):
+            decided |= {
+                "verdict": None,
+                "summary": "No verdict: most examples could not be judged.",
+                "reasons": [],
+                "bar": decided["bar"] | {"met": False, "certain": False},
+            }
+    result = decided | {
+        "metric": metric,
+        "metrics": figures,
+        "confusion": confused,
+        "perplexity": _perplexities(likely),
+        "result_counts": _counts(scores[1], answers[1], passes),
+    }
+    return Scored(result, _items(items, answers, scores), lack)
+
+
+async def score_preferences(
+    client: EngineClient,
+    sides: Sides,
+    items: Sequence[Item],
+    *,
+    bar: float,
+    on_answer: Callable[[], None],
+) -> Scored:
+    """Whether each model finds the preferred answer more likely than the rejected one, by token.
+
+    Raises:
+        EngineUnreachable: no engine answers.
+    """
+    scores: list[list[float | None]] = []
+    preferred: list[list[Likelihood | None]] = []
+    for side in sides:
+        good = await likelihoods(client, side, items, on_answer=on_answer)
+        bad = await likelihoods(client, side, items, rejected=True, on_answer=on_answer)
+        preferred.append(good)
+        scores.append(
+            [
+                None if one is None or other is None else float(one.per_token > other.per_token)
+                for one, other in zip(good, bad, strict=True)
+            ]
+        )
+    pairs = [
+        (before, after)
+        for before, after in zip(*scores, strict=True)
+        if before is not None and after is not None
+    ]
+    decided = decide(
+        [before for before, _ in pairs], [after for _, after in pairs], binary=True, bar=bar
+    ).as_json()
+    result = decided | {
+        "metric": {
+            "name": "preferred answer more likely",
+            "kind": "preference",
+            "unit": "share",
+            "higher_is_better": True,
+        },
+        "metrics": [],
+        "confusion": None,
+        "perplexity": _perplexities(preferred),
+        "result_counts": _counts(scores[1], None, 1.0),
+    }
+    shown = [
+        {
+            "line": item.line,
+            "input": item.question,
+            "reference": item.expected,
+            "baseline_answer": None,
+            "candidate_answer": None,
+            "baseline_score": before,
+            "candidate_score": after,
+        }
+        for item, before, after in zip(items, *scores, strict=True)
+    ]
+    return Scored(result, shown)
+
+
+def _scored(
+    metric: Metric | NamedCheck, items: Sequence[Item], answers: Sequence[Answer]
+) -> list[float | None]:
+    # A question that the engine refuses is one that users get no answer to either.
+    if isinstance(metric, NamedCheck):
+        return [
+            0.0 if a.refused else metric.score(i.expected, a.text, i.question)
+            for i, a in zip(items, answers, strict=True)
+        ]
+    return [
+        0.0 if a.refused else metric.score(i.expected, a.text)
+        for i, a in zip(items, answers, strict=True)
+    ]
+
+
+async def _judged(
+    judge: Judge | None, grader: ScoreModel, items: Sequence[Item], answers: list[list[Answer]]
+) -> tuple[list[list[float | None]], list[str]]:
+    """Scores of both sides, None where the judge failed, and why it did."""
+    free = asyncio.Semaphore(_JUDGED_AT_ONCE)
+    failures: list[str] = []
+
+    async def one(item: Item, before: str, after: str) -> tuple[float | None, float | None]:
+        async with free:
+            try:
+                if judge is None:
+                    raise JudgeFailed("The operator names no judge any more.")
+                asked = (judge, grader, item.question, item.expected)
+                if grader.compares:
+                    return await compare_pair(*asked, (before, after))
+                return await score_alone(*asked, before), await score_alone(*asked, after)
+            except JudgeFailed as error:
+                failures.append(str(error))
+                return None, None
+
+    pairs = await asyncio.gather(
+        *(
+            one(item, before.text, after.text)
+            for item, before, after in zip(items, *answers, strict=True)
+        )
+    )
+    return [[before for before, _ in pairs], [after for _, after in pairs]], failures
+
+
+def _label_extras(
+    metric: Metric | NamedCheck, items: Sequence[Item], answers: list[list[Answer]]
+) -> tuple[Constant | None, dict[str, Any] | None]:
+    if not isinstance(metric, LabelAccuracy):
+        return None, None
+    expected = [item.expected for item in items]
+    answer = commonest(expected)
+    constant = Constant(answer, [metric.score(reference, answer) for reference in expected])
+    texts = [[one.text for one in side] for side in answers]
+    labels, before = confusion(expected, texts[0])
+    _, after = confusion(expected, texts[1])
+    return constant, {"labels": labels, "baseline": before, "candidate": after}
+
+
+def _figures(
+    metric: Metric | NamedCheck, items: Sequence[Item], answers: list[list[Answer]]
+) -> list[dict[str, Any]]:
+    if not items:
+        return []
+    expected = [item.expected for item in items]
+    before, after = (metric.figures(expected, [one.text for one in side]) for side in answers)
+    return [_figure(one, other) for one, other in zip(before, after, strict=True)]
+
+
+def _figure(before: Figure, after: Figure) -> dict[str, Any]:
+    return {
+        "name": before.name,
+        "baseline": before.value,
+        "candidate": after.value,
+        "higher_is_better": before.higher_is_better,
+    }
+
+
+def _perplexities(likely: Sequence[Sequence[Likelihood | None]]) -> dict[str, float] | None:
+    before, after = (perplexity(side) for side in likely)
+    return None if before is None or after is None else {"baseline": before, "candidate": after}
+
+
+def _counts(
+    scores: Sequence[float | None], answers: Sequence[Answer] | None, passes: float
+) -> dict[str, int]:
+    refused = [bool(answers and answers[place].refused) for place in range(len(scores))]
+    errored = sum(score is None or lost for score, lost in zip(scores, refused, strict=True))
+    passed = sum(
+        score is not None and not lost and score >= passes
+        for score, lost in zip(scores, refused, strict=True)
+    )
+    return {
+        "total": len(scores),
+        "passed": passed,
+        "failed": len(scores) - passed - errored,
+        "errored": errored,
+    }
+
+
+def _items(
+    items: Sequence[Item], answers: list[list[Answer]], scores: Sequence[Sequence[float | None]]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "line": item.line,
+            "input": item.question,
+            "reference": item.expected,
+            "baseline_answer": before.refused or before.text,
+            "candidate_answer": after.refused or after.text,
+            "baseline_score": one,
+            "candidate_score": other,
+        }
+        for item, before, after, one, other in zip(items, *answers, *scores, strict=True)
+    ]
