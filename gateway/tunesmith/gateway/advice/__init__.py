@@ -1,0 +1,1 @@
+"""Whether fine-tuning is worth it."""
