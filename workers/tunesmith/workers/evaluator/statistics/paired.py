@@ -1,4 +1,4 @@
-"""Two models' scores on the same examples: the difference, its interval, its p-value, its power.
+"""Two models' scores on the same examples: the difference, its interval, its p-value.
 
 Scores are float arrays of shape (n,); a difference is candidate less baseline.
 """
@@ -37,10 +37,9 @@ class Difference:
 def compare(baseline: Scores, candidate: Scores, *, binary: bool, seed: int = 0) -> Difference:
     """Compare paired scores.
 
-    The interval is the paired bootstrap's percentile interval (Efron and Tibshirani 1993, ch. 13),
-    stretched by sqrt(n / (n - 1)) since resampling underestimates a small sample's variance. The
-    test is McNemar's exact one for binary scores and a sign-flip permutation test otherwise: both
-    keep their level at every n, which the bootstrap alone does not.
+    The interval is the paired bootstrap's. The test is McNemar's exact one for binary scores and a
+    sign-flip permutation test otherwise: both keep their level at every n, which the bootstrap
+    alone does not.
 
     Raises:
         ValueError: no pairs, or unequal lengths.
@@ -48,28 +47,56 @@ def compare(baseline: Scores, candidate: Scores, *, binary: bool, seed: int = 0)
     if len(baseline) != len(candidate) or not len(baseline):
         raise ValueError("paired scores must be of one length, above 0")
     differences = candidate - baseline
-    low, high = bootstrap_interval(differences, seed=seed)
+    low, high = bootstrap_interval(differences, binary=binary, seed=seed)
     p_value = mcnemar(differences) if binary else sign_flip(differences, seed=seed)
     test = "McNemar, exact" if binary else "sign-flip permutation"
     return Difference(float(differences.mean()), low, high, p_value, test)
 
 
-def bootstrap_interval(differences: Scores, *, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of `differences`, widened for small samples."""
+def bootstrap_interval(
+    differences: Scores, *, binary: bool = False, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of the mean of `differences`: the "expanded percentile" interval.
+
+    Of the bootstrap means 2.5 % would be left out at each end; `expanded_tail` leaves out less, as
+    resampling few examples underestimates how much their mean varies.
+
+    Where all differences are equal, resampling has nothing to go by. Right and wrong answers then
+    have the interval that so many equal outcomes leave open; other scores have the point.
+    """
     count = len(differences)
+    mean = float(differences.mean())
     if count == 1 or np.ptp(differences) == 0:
-        return float(differences.mean()), float(differences.mean())
+        return _interval_of_equal(mean, count) if binary else (mean, mean)
     generator = np.random.default_rng(seed)
     means: list[Scores] = []
     rows = max(1, _BLOCK // count)
     for start in range(0, RESAMPLES, rows):
         drawn = generator.integers(0, count, (min(rows, RESAMPLES - start), count))
         means.append(differences[drawn].mean(axis=1))
-    mean = differences.mean()
-    spread = (np.concatenate(means) - mean) * math.sqrt(count / (count - 1))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(spread, (tail, 1 - tail)) + mean
+    tail = expanded_tail(count)
+    low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
     return float(low), float(high)
+
+
+def expanded_tail(count: int) -> float:
+    """Share of bootstrap means to leave out at each end, 0.025 for many examples and less for few.
+
+    It makes the interval as wide as Student's: Phi(sqrt(n / (n - 1)) t_(0.025, n - 1)), Hesterberg
+    2015, "What Teachers Should Know About the Bootstrap", section 5.3.
+    """
+    quantile = stats.t.ppf((1 - CONFIDENCE) / 2, count - 1)
+    return float(stats.norm.cdf(math.sqrt(count / (count - 1)) * quantile))
+
+
+def _interval_of_equal(value: float, count: int) -> tuple[float, float]:
+    """What `count` equal differences of right and wrong answers leave open.
+
+    With 97.5 % confidence a share of at least 0.025 ** (1 / n) of all examples has this difference
+    (Clopper and Pearson 1934); the others may have any from -1 to 1.
+    """
+    share = ((1 - CONFIDENCE) / 2) ** (1 / count)
+    return max(-1.0, share * value - (1 - share)), min(1.0, share * value + (1 - share))
 
 
 def mcnemar(differences: Scores) -> float:
@@ -100,18 +127,3 @@ def sign_flip(differences: Scores, *, seed: int = 0) -> float:
         signs = generator.integers(0, 2, (min(rows, _FLIPS - start), len(moved))) * 2 - 1
         reached += int((np.abs(signs @ moved) >= observed).sum())
     return (reached + 1) / (_FLIPS + 1)
-
-
-def detectable_difference(baseline: Scores, candidate: Scores, *, power: float = 0.8) -> float:
-    """The smallest true difference that so many pairs show with 80 % power at the 5 % level.
-
-    By the normal approximation (z_0.975 + z_power) x s / sqrt(n), s the standard deviation of the
-    paired differences; where all are equal, s of pairs that differ in a tenth of the cases.
-    """
-    differences = candidate - baseline
-    count = len(differences)
-    spread = float(differences.std(ddof=1)) if count > 1 else 0.0
-    if spread == 0.0:
-        spread = math.sqrt(0.1)
-    needed = float(stats.norm.ppf(0.5 + CONFIDENCE / 2) + stats.norm.ppf(power))
-    return min(1.0, needed * spread / math.sqrt(count))

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .paired import CONFIDENCE, LEVEL, Difference, Scores, compare, detectable_difference
+from .paired import CONFIDENCE, LEVEL, Difference, Scores, bootstrap_interval, compare
+from .power import detectable_difference
 
 FEWEST_PAIRS = 10
 """Below this even a large difference is told from chance only when nearly all pairs agree."""
 
-
+_ROUNDING = 1e-9
+"""48 right answers of 100 are 20 % more than 40, in floating point too."""
 
 
 class Verdict(StrEnum):
@@ -117,16 +119,16 @@ def decide(
         verdict = Verdict.BETTER
     before = float(base.mean())
     relative = None if before == 0 else found.value / before
-    met = verdict is Verdict.BETTER and (relative is None or relative >= bar)
-    certain = met and (relative is None or found.low / before >= bar)
+    met = verdict is Verdict.BETTER and (relative is None or relative >= bar - _ROUNDING)
+    certain = met and (relative is None or _above(base, tuned, bar))
     floor = None if constant is None else (constant.answer, _mean(constant), bool(beaten))
-    detectable = detectable_difference(base, tuned)
+    detectable = detectable_difference(tuned - base, binary=binary)
     return Decision(
         verdict=verdict,
         summary=_summary(verdict, before, float(tuned.mean()), found, count),
         reasons=_reasons(
             found, relative, bar, met=met, certain=certain, floor=floor, better=better,
-            detectable=detectable, verdict=verdict,
+            detectable=detectable, verdict=verdict, before=before,
         ),
         count=count,
         baseline=before,
@@ -144,6 +146,15 @@ def decide(
 def _signs(found: Difference) -> tuple[bool, bool]:
     significant = found.p_value <= LEVEL
     return significant and found.low > 0, significant and found.high < 0
+
+
+def _above(base: Scores, tuned: Scores, bar: float) -> bool:
+    """Whether the interval of what is left above the bar, pair by pair, has nothing below 0.
+
+    The bar moves with the baseline's score, which the examples tell no more exactly than the
+    candidate's: dividing the difference's interval by it would not do.
+    """
+    return bootstrap_interval(tuned - (1 + bar) * base)[0] >= -_ROUNDING
 
 
 def _mean(constant: Constant) -> float:
@@ -200,16 +211,24 @@ def _reasons(
     certain: bool,
     floor: tuple[str, float, bool] | None,
     better: bool,
-    detectable: float,
+    detectable: float | None,
     verdict: Verdict,
+    before: float,
 ) -> tuple[str, ...]:
     reasons = [f"{found.test}: p = {found.p_value:.2g} (clear at 0.05 or less)."]
+    clear_interval = not found.low <= 0 <= found.high
+    if clear_interval != (found.p_value <= LEVEL):
+        one, other = ("interval", "test") if clear_interval else ("test", "interval")
+        reasons.append(
+            f"The {one} alone would call it different, the {other} does not; with so few examples"
+            " that differ, both have to."
+        )
     if better and verdict is not Verdict.BETTER and floor is not None:
         reasons.append(
             f"It does no better than always answering {floor[0]!r} ({floor[1]:.1%}): it has learned"
             " what answers look like, and not which is right. Look at the training data."
         )
-    if verdict is Verdict.NO_CLEAR_DIFFERENCE:
+    if verdict is Verdict.NO_CLEAR_DIFFERENCE and not better and detectable is not None:
         reasons.append(
             f"So many examples show a difference of about {detectable * 100:.0f} points or more"
             " four times out of five; a smaller one may be there and stay unseen."
@@ -219,4 +238,9 @@ def _reasons(
         said = "more than" if met else "less than"
         sure = "" if certain or not met else ", though the interval's lower end does not reach it"
         reasons.append(f"It improved {gained}, {said} the bar of {bar:.0%}{sure}.")
+    if verdict is not Verdict.WORSE and before * (1 + bar) > 1 + _ROUNDING:
+        reasons.append(
+            f"No model could reach the bar of {bar:.0%} here: from {before:.1%}, all right would be"
+            f" only {1 / before - 1:.0%} more. Lower the bar, or evaluate on harder examples."
+        )
     return tuple(reasons)
