@@ -13,6 +13,7 @@ from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway import auth, errors
+from tunesmith.gateway.aliases.endpoints import router as aliases
 from tunesmith.gateway.cache import TtlCache
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.evaluations.endpoints import router as evaluations
@@ -54,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestContext, metrics=metrics)
     errors.install(app)
-    for router in (files, fine_tuning, evaluations, models, inference, tenants, health):
+    for router in (files, fine_tuning, evaluations, aliases, models, inference, tenants, health):
         app.include_router(router)
     return app
 

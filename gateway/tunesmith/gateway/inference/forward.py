@@ -11,9 +11,10 @@ import structlog
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
+from tunesmith.gateway.auth import identify
 from tunesmith.gateway.errors import ErrorResponse
 from tunesmith.gateway.json_body import parse_object, read_body
-from tunesmith.gateway.models.catalogue import Target
+from tunesmith.gateway.models.catalogue import Choice
 from tunesmith.gateway.resources import Resources
 from tunesmith.platform.domain.errors import InvalidRequest
 
@@ -33,23 +34,26 @@ async def forward(request: Request, resources: Resources, tenant_id: str, path: 
 
     Raises:
         InvalidRequest, TooLarge: the body cannot be passed on.
-        NotFound: no such model of this tenant.
+        NotFound: no such model or alias of this tenant.
         Unavailable: no engine can answer now.
     """
     body = parse_object(await read_body(request, MAX_BODY))
     name = body.get("model")
     if not isinstance(name, str) or not name or not name.isprintable():
         raise InvalidRequest(
-            "You must provide a `model`: the name of a base, or of one of your tuned models.",
+            "You must provide a `model`: the name of a base, of one of your tuned models, or of"
+            " one of your aliases.",
             param="model",
             code="missing_required_parameter" if name is None else "invalid_value",
         )
-    target = await resources.catalogue.resolve(tenant_id, name)
+    served = await resources.catalogue.choose(tenant_id, name, _user(body))
+    target = served.target
     body["model"] = target.engine_name
     exchange = await unless_disconnected(
         request.receive, ask(resources.engines, target, path, _encode(body))
     )
-    answer = _Answer(resources, exchange, target, name)
+    key_id = (await identify(request)).key_id
+    answer = _Answer(resources, exchange, served, name, tenant_id=tenant_id, key_id=key_id)
     if exchange.status == HTTPStatus.OK and exchange.content_type == "text/event-stream":
         return _Stream(answer)
     try:
@@ -59,23 +63,55 @@ async def forward(request: Request, resources: Resources, tenant_id: str, path: 
     if exchange.status != HTTPStatus.OK:
         error = of_engine(exchange.status, text, target, name)
         if isinstance(error, RefusedByEngine):
-            return ErrorResponse(error.body(), status_code=error.answered_status)
+            return ErrorResponse(
+                error.body(), status_code=error.answered_status, headers=answer.headers
+            )
         raise error
     answer.usage = usage_in(text)
     answer.settle()
     answer.came()
-    return Response(answer.renaming(text), media_type=exchange.content_type)
+    return Response(answer.renaming(text), media_type=exchange.content_type, headers=answer.headers)
+
+
+def _user(body: dict[str, Any]) -> str | None:
+    """Who the request is for: OpenAI's `user`, or `safety_identifier`, which replaces it there."""
+    for field in ("user", "safety_identifier"):
+        value = body.get(field)
+        if isinstance(value, str) and value:
+            return value
+    return None
 
 
 class _Answer:
-    """An engine's good answer, and what is remembered of it."""
+    """An engine's answer, who it is for and which model gave it, and what is remembered of it."""
 
-    def __init__(self, resources: Resources, exchange: Exchange, target: Target, name: str) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        exchange: Exchange,
+        served: Choice,
+        name: str,
+        *,
+        tenant_id: str,
+        key_id: str,
+    ) -> None:
         self.exchange = exchange
         self.usage: Usage | None = None
-        self.renaming = Renaming.of(target, name)
+        self.served = served
+        self.tenant_id = tenant_id
+        self.key_id = key_id
+        self.renaming = Renaming.of(served.target, name)
         self._resources = resources
-        self._target = target
+        self._target = served.target
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Which model answers, and which revision of which alias chose it."""
+        headers = {"x-tunesmith-model": self.served.model}
+        if self.served.alias is not None:
+            headers["x-tunesmith-alias"] = self.served.alias
+            headers["x-tunesmith-alias-revision"] = str(self.served.revision)
+        return headers
 
     def came(self) -> None:
         """The engine answers for this model."""
@@ -102,7 +138,9 @@ class _Stream(Response):
     media_type = "text/event-stream"
 
     def __init__(self, answer: _Answer) -> None:
-        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        super().__init__(
+            headers={"cache-control": "no-cache", "x-accel-buffering": "no"} | answer.headers
+        )
         del self.headers["content-length"]
         self._answer = answer
 

@@ -1,4 +1,4 @@
-"""An engine's answer as the client should see it: the model's name where the digest was."""
+"""An engine's answer as the client should see it: under the name that was asked for."""
 
 from __future__ import annotations
 
@@ -17,25 +17,36 @@ _USAGE = re.compile(
 
 @dataclass(frozen=True)
 class Renaming:
-    """Replaces the digest, wherever the engine names it.
+    """Replaces the engine's name of a model by the name that was asked for.
 
     Without parsing: a digest is 64 hex digits that occur nowhere by chance, and a model's name
-    needs no escape in JSON beyond what `json.dumps` gives it.
+    needs no escape in JSON beyond what `json.dumps` gives it. A base's name may occur in a text,
+    so only `"model":"base"` is replaced, which cannot stand inside a JSON string.
     """
 
     digest: bytes | None
+    base: re.Pattern[bytes] | None
     name: bytes
 
     @classmethod
     def of(cls, target: Target, name: str) -> Renaming:
         """For answers about `target`, asked for as `name`."""
-        return cls(
-            target.digest.encode() if target.digest else None, json.dumps(name)[1:-1].encode()
-        )
+        base = None
+        if target.digest is None and target.base != name:
+            base = re.compile(rb'("model":\s?)"' + re.escape(_in_json(target.base)) + rb'"')
+        return cls(target.digest.encode() if target.digest else None, base, _in_json(name))
 
     def __call__(self, text: bytes) -> bytes:
-        """`text` with the digest replaced."""
-        return text if self.digest is None else text.replace(self.digest, self.name)
+        """`text` with the engine's name replaced."""
+        if self.digest is not None:
+            return text.replace(self.digest, self.name)
+        if self.base is not None:
+            return self.base.sub(lambda found: found[1] + b'"' + self.name + b'"', text)
+        return text
+
+
+def _in_json(name: str) -> bytes:
+    return json.dumps(name)[1:-1].encode()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from tunesmith.gateway.pages import ListOf
 from tunesmith.gateway.resources import Parts, Resources
 from tunesmith.platform import bases, models
 from tunesmith.platform.adapters import delete_unreferred
-from tunesmith.platform.domain.errors import NotPermitted, Unavailable
+from tunesmith.platform.aliases.reading import all_aliases, find_alias
+from tunesmith.platform.domain.errors import InvalidRequest, NotFound, NotPermitted, Unavailable
 
 from .schemas import Model, ModelDeleted
 
@@ -21,22 +22,34 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("")
 def list_models(parts: Parts, tenant_id: TenantId) -> ListOf[Model]:
-    """All bases, and the tenant's own tuned models and their checkpoints."""
+    """All bases, and the tenant's own: tuned models, their checkpoints, and aliases."""
     with parts.database.reading() as session:
-        return ListOf(
-            data=[Model.of_base(base) for base in bases.list_bases(session)]
-            + [Model.of_tuned(model) for model in models.list_models(session, tenant_id)]
-        )
+        listed = [Model.of_base(base) for base in bases.list_bases(session)]
+        listed += [Model.of_tuned(model) for model in models.list_models(session, tenant_id)]
+        known = {model.id for model in listed}
+        # A base that came after an alias of its name is what the name now means.
+        listed += [
+            Model.of_alias(found)
+            for found in all_aliases(session, tenant_id)
+            if found.alias.name not in known
+        ]
+        return ListOf(data=listed)
 
 
 @router.get("/{model:path}")
 def get_model(model: str, parts: Parts, tenant_id: TenantId) -> Model:
-    """A base, or one of the tenant's own models."""
+    """A base, or one of the tenant's own models or aliases."""
     with parts.database.reading() as session:
         base = bases.find_base(session, model)
         if base is not None:
             return Model.of_base(base)
-        return Model.of_tuned(models.get_model(session, tenant_id, model))
+        try:
+            return Model.of_tuned(models.get_model(session, tenant_id, model))
+        except NotFound:
+            alias = find_alias(session, tenant_id, model)
+            if alias is None:
+                raise
+            return Model.of_alias(alias)
 
 
 @router.delete("/{model:path}")
@@ -58,4 +71,11 @@ def _delete(parts: Resources, tenant_id: str, name: str) -> list[str]:
     with parts.database.transaction() as session:
         if bases.find_base(session, name) is not None:
             raise NotPermitted(f"`{name}` is a base: it serves all tenants and cannot be deleted.")
+        if find_alias(session, tenant_id, name) is not None:
+            raise InvalidRequest(
+                f"`{name}` is an alias; delete it with DELETE /v1/aliases/{name}. The model that it"
+                " points at stays.",
+                param="model",
+                code="is_an_alias",
+            )
         return models.delete_model(session, tenant_id, name)

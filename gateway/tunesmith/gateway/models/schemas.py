@@ -6,12 +6,16 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from tunesmith.platform.aliases.reading import Pointing
 from tunesmith.platform.database.models import BaseModel as BaseRow
 from tunesmith.platform.database.models import Model as ModelRow
 
 
 class Model(BaseModel):
-    """A base or a tuned model. `parent` is a tuned model's base (not in OpenAI's API)."""
+    """A base, a tuned model or an alias.
+
+    `parent` (not in OpenAI's API) is a tuned model's base, or the model that an alias points at.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -32,6 +36,16 @@ class Model(BaseModel):
             created=int(model.created_at),
             owned_by=model.tenant_id,
             parent=model.base_name,
+        )
+
+    @classmethod
+    def of_alias(cls, pointing: Pointing) -> Model:
+        """A tenant's alias."""
+        return cls(
+            id=pointing.alias.name,
+            created=int(pointing.alias.created_at),
+            owned_by=pointing.alias.tenant_id,
+            parent=pointing.revision.model,
         )
 
 

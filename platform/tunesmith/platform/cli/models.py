@@ -77,7 +77,7 @@ def only_base(client: OpenAI) -> str:
     Raises:
         CommandFailed: there are several, or none.
     """
-    bases = [model.id for model in client.models.list() if not model.id.startswith("ft:")]
+    bases = [model.id for model in client.models.list() if model.owned_by == "tunesmith"]
     if len(bases) != 1:
         known = ", ".join(bases) or "none"
         raise CommandFailed(f"Say which model with --model; base models here: {known}.")

@@ -156,7 +156,7 @@ def travel(client: OpenAI, shown: Shown, stages: Stages) -> Report:
 
 
 def _base_model(client: OpenAI) -> str:
-    bases = [model.id for model in client.models.list() if not model.id.startswith("ft:")]
+    bases = [model.id for model in client.models.list() if model.owned_by == "tunesmith"]
     if not bases:
         raise DemoFailed("The platform lists no base model.")
     return bases[0]

@@ -1,0 +1,1 @@
+"""Aliases, and the policy that a model must meet before an alias moves to it."""
