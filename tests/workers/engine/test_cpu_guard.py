@@ -13,7 +13,7 @@ pytest.importorskip("vllm", reason="vLLM is missing: install the extra engine-cp
 from vllm.lora.ops.torch_ops import lora_ops
 from vllm.lora.punica_wrapper import punica_cpu
 
-from tunesmith.workers.engine.cpu_guard import guard_cpu_operations
+from tunesmith.workers.engine.cpu_guard import guard_cpu_operations, guard_prompt_logits
 
 NAMES = ("bgmv_shrink", "bgmv_expand", "bgmv_expand_slice")
 INDICES = torch.tensor([0, -1, 1, -1, 1])
@@ -77,3 +77,28 @@ def test_the_prefills_operations_are_guarded_with_them(plain: dict[str, Any]) ->
     )
     assert not output[:3].any()
     assert output[3:].all()
+
+
+def test_logits_of_a_prompts_tokens_do_not_end_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper = punica_cpu.PunicaWrapperCPU
+    monkeypatch.setattr(wrapper, "add_lora_logits", wrapper.add_lora_logits)
+    guard_prompt_logits()
+    guard_prompt_logits()
+
+    class Requests:
+        sampler_indices = torch.tensor([0, 1])
+
+    def added(rows: int) -> torch.Tensor:
+        logits = torch.zeros(rows, 6)
+        wrapper.add_lora_logits(
+            Requests(),
+            logits,
+            torch.ones(rows, 8),
+            torch.ones(2, 1, 4, 8),
+            torch.ones(2, 1, 6, 4),
+            1.0,
+        )
+        return logits
+
+    assert not added(5).any()  # one row a token: no adapter has an output layer
+    assert added(2).all()  # one row a request: as vLLM computes it

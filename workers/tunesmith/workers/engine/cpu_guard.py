@@ -8,6 +8,11 @@ tests/end_to_end/test_hot_loading.py.
 
 A row of zeros times any adapter is zero: so the rows without an adapter are zeroed on their way
 in, and their index is made a valid one. Other rows are computed as before, bit for bit.
+
+It also keeps a request for `prompt_logprobs` from ending the engine: the output layer's LoRA takes
+one row for each request of the batch, and those logits have one for each token of a prompt. No
+adapter that is served here targets the output layer (they are refused when they are validated), so
+what it would add is zero.
 """
 
 from __future__ import annotations
@@ -38,6 +43,23 @@ def guard_cpu_operations() -> bool:
             setattr(module, name, guarded)
     log.info("guarded vLLM's CPU LoRA operations: rows without an adapter stay the base's")
     return True
+
+
+def guard_prompt_logits() -> None:
+    """Have the output layer's LoRA leave logits alone that are not of one row a request."""
+    from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+    add = PunicaWrapperCPU.add_lora_logits
+    if getattr(add, "guarded", False):
+        return
+
+    @functools.wraps(add)
+    def add_where_rows_are_requests(self: Any, y: Any, x: Any, *others: Any, **named: Any) -> None:
+        if x.view(-1, x.shape[-1]).shape[0] == self.sampler_indices.shape[0]:
+            add(self, y, x, *others, **named)
+
+    add_where_rows_are_requests.guarded = True  # type: ignore[attr-defined]
+    PunicaWrapperCPU.add_lora_logits = add_where_rows_are_requests
 
 
 def _guarded(operation: Operation) -> Operation:

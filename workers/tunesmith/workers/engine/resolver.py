@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
 
-from tunesmith.workers.engine.cpu_guard import guard_cpu_operations
+from tunesmith.workers.engine.cpu_guard import guard_cpu_operations, guard_prompt_logits
 
 log = logging.getLogger("vllm.tunesmith")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -29,6 +29,7 @@ def register() -> None:
 
     if current_platform.is_cpu():
         guard_cpu_operations()
+        guard_prompt_logits()
     from vllm.lora.request import LoRARequest
     from vllm.lora.resolver import LoRAResolver, LoRAResolverRegistry
 
