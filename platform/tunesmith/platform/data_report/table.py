@@ -33,6 +33,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def questions(self) -> list[str]:
+        """The inputs without a system message at their head, which many rows share."""
+        return [_without_system(text) for text in self.inputs]
+
     @classmethod
     def of(cls, examples: Iterable[Example]) -> Table:
         """The columns of `examples`."""
@@ -60,6 +65,13 @@ def split_answer(example: Example) -> tuple[list[dict[str, Any]], dict[str, Any]
         if message["role"] == "assistant" and message.get("weight", 1):
             return example.messages[:place], message
     raise ValueError(f"line {example.line} has no answer to learn")
+
+
+def _without_system(text: str) -> str:
+    if not text.startswith("system: "):
+        return text
+    _, found, question = text.partition("\nuser: ")
+    return question if found else text
 
 
 def _spoken(message: dict[str, Any]) -> str:
