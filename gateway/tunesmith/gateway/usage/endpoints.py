@@ -1,0 +1,163 @@
+"""Routes of usage and savings. What was used is counted within a second or so."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AfterValidator, BeforeValidator
+
+from tunesmith.gateway.advice.schemas import check_currency
+from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.resources import Parts
+from tunesmith.platform.advice.prices import configured_prices, price_on
+from tunesmith.platform.advice.savings import Listed, PerQuery, PerToken, Pricing, savings
+from tunesmith.platform.advice.span import MAX_AMOUNT
+from tunesmith.platform.domain.errors import InvalidRequest
+from tunesmith.platform.settings import Settings
+from tunesmith.platform.usage import usage_of
+
+from .schemas import SavingsSoFar, Usage
+
+router = APIRouter(prefix="/v1", tags=["worth"])
+
+MAX_DAYS = 366
+"""Longest period of a list of usage."""
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_FIRST_DAY = date(1970, 1, 1)
+
+
+def _parse_day(text: object) -> date | None:
+    # `date` itself would also read a number as seconds since the epoch.
+    if text is None:
+        return None
+    if not isinstance(text, str) or not _DAY.fullmatch(text):
+        raise ValueError("a day is written as 2026-01-31")
+    day = date.fromisoformat(text)
+    if day < _FIRST_DAY:
+        raise ValueError(f"there is nothing before {_FIRST_DAY}")
+    return day
+
+
+Day = Annotated[date | None, BeforeValidator(_parse_day), Query(description="A day, UTC.")]
+Amount = Annotated[float | None, Query(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
+Currency = Annotated[str | None, AfterValidator(lambda v: None if v is None else check_currency(v))]
+
+
+@router.get("/usage")
+def get_usage(
+    parts: Parts,
+    tenant_id: TenantId,
+    start: Day = None,
+    end: Day = None,
+    key_id: Annotated[str | None, Query(description="Only of this key.")] = None,
+) -> Usage:
+    """What the tenant used, by day and model: the last 30 days, or those asked for."""
+    last = end or _today()
+    first = start or last - timedelta(days=29)
+    _check_period("start", first, "end", last)
+    if (last - first).days >= MAX_DAYS:
+        raise InvalidRequest(
+            f"From {first} to {last} are more than {MAX_DAYS} days: ask for parts.", param="start"
+        )
+    with parts.database.reading() as session:
+        return Usage.of(first, last, usage_of(session, tenant_id, first, last, key_id))
+
+
+@router.get("/savings")
+def get_savings(
+    parts: Parts,
+    tenant_id: TenantId,
+    price_per_query: Amount = None,
+    input_price_per_million: Amount = None,
+    output_price_per_million: Amount = None,
+    api_model: Annotated[
+        str | None, Query(max_length=512, description="A model of the platform's prices file.")
+    ] = None,
+    upfront_cost: Amount = None,
+    monthly_cost: Amount = None,
+    currency: Currency = None,
+    since: Day = None,
+    until: Day = None,
+) -> SavingsSoFar:
+    """What the tenant's tuned models have saved so far against an API's price."""
+    last = until or _today()
+    if since is not None:
+        _check_period("since", since, "until", last)
+    pricing, priced_in = _pricing(
+        parts.settings,
+        price_per_query,
+        input_price_per_million,
+        output_price_per_million,
+        api_model,
+        last,
+    )
+    if currency is not None and priced_in not in (None, currency):
+        raise InvalidRequest(
+            f"The price of {api_model!r} is in {priced_in}, not in {currency}: give all costs in"
+            " one currency.",
+            param="currency",
+            code="invalid_value",
+        )
+    with parts.database.reading() as session:
+        rows = usage_of(session, tenant_id, since or _FIRST_DAY, last)
+    found = savings(
+        rows,
+        pricing,
+        since=since,
+        until=last,
+        upfront_cost=upfront_cost or 0.0,
+        monthly_cost=monthly_cost or 0.0,
+    )
+    return SavingsSoFar.of(found, currency or priced_in or "USD", api_model)
+
+
+def _pricing(
+    settings: Settings,
+    per_query: float | None,
+    input_per_million: float | None,
+    output_per_million: float | None,
+    api_model: str | None,
+    day: date,
+) -> tuple[Pricing, str | None]:
+    """The price to compare with, and its currency where that is known.
+
+    Raises:
+        InvalidRequest: none was given, half of one, or two.
+    """
+    by_token = (input_per_million, output_per_million)
+    ways = [per_query is not None, by_token != (None, None), api_model is not None]
+    if sum(ways) != 1:
+        raise InvalidRequest(
+            "Say the API's price in one way: `price_per_query`, or `input_price_per_million` with"
+            " `output_price_per_million`, or `api_model`.",
+            param="price_per_query",
+            code="invalid_value" if any(ways) else "missing_required_parameter",
+        )
+    if per_query is not None:
+        return PerQuery(per_query), None
+    if api_model is not None:
+        prices = configured_prices(settings.prices_file)
+        return Listed(prices, api_model), price_on(prices, api_model, day).currency
+    if input_per_million is None or output_per_million is None:
+        missing = "output" if output_per_million is None else "input"
+        raise InvalidRequest(
+            f"Missing required parameter: `{missing}_price_per_million`.",
+            param=f"{missing}_price_per_million",
+            code="missing_required_parameter",
+        )
+    return PerToken(input_per_million, output_per_million), None
+
+
+def _check_period(first_name: str, first: date, last_name: str, last: date) -> None:
+    if first > last:
+        raise InvalidRequest(
+            f"`{first_name}` ({first}) is after `{last_name}` ({last}).", param=first_name
+        )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
