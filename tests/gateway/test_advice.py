@@ -75,12 +75,13 @@ def test_a_models_price_comes_from_the_prices_file(
     assert advice["break_even"]["worst"]["break_even_months"] == pytest.approx(25)
     assert advice["currency"] == "EUR"
     assert advice["price"]["as_of"] == "2026-01-01"
-    for change, param in [
-        ({"api_model": "huge"}, "api_model"),
-        ({"currency": "USD"}, "currency"),
-        ({"input_price_per_million": 1}, "input_price_per_million"),
-    ]:
-        refused = tenant.http.post("/v1/advice", json=body | change)
+    changes: list[tuple[str, Any]] = [
+        ("api_model", "huge"),
+        ("currency", "USD"),
+        ("input_price_per_million", 1),
+    ]
+    for param, value in changes:
+        refused = tenant.http.post("/v1/advice", json=body | {param: value})
         assert refused.status_code == 400
         assert error_of(refused)["param"] == param
     prices.write_text("[[price]]\nmodel = 5\n")

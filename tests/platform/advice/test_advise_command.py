@@ -10,8 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tunesmith.platform.cli.advise import advise
 from tunesmith.platform.cli.errors import CommandFailed

@@ -20,9 +20,10 @@ from tunesmith.platform.advice.savings import (
 from tunesmith.platform.usage import Counts, UsageRow
 
 START = date(2026, 1, 1)
+ONE = Counts(1, 0, 0)
 
 
-def row(day: int, model: str, alias: str = "", counts: Counts = Counts(1, 0, 0)) -> UsageRow:
+def row(day: int, model: str, alias: str = "", counts: Counts = ONE) -> UsageRow:
     return UsageRow(START + timedelta(days=day), model, alias, counts)
 
 

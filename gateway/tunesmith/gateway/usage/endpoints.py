@@ -71,6 +71,7 @@ def get_usage(
 def get_savings(
     parts: Parts,
     tenant_id: TenantId,
+    *,
     price_per_query: Amount = None,
     input_price_per_million: Amount = None,
     output_price_per_million: Amount = None,
@@ -89,11 +90,11 @@ def get_savings(
         _check_period("since", since, "until", last)
     pricing, priced_in = _pricing(
         parts.settings,
-        price_per_query,
-        input_price_per_million,
-        output_price_per_million,
-        api_model,
-        last,
+        per_query=price_per_query,
+        input_per_million=input_price_per_million,
+        output_per_million=output_price_per_million,
+        api_model=api_model,
+        day=last,
     )
     if currency is not None and priced_in not in (None, currency):
         raise InvalidRequest(
@@ -117,6 +118,7 @@ def get_savings(
 
 def _pricing(
     settings: Settings,
+    *,
     per_query: float | None,
     input_per_million: float | None,
     output_per_million: float | None,

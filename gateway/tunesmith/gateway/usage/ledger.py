@@ -54,7 +54,7 @@ class UsageLedger:
             lost = sum(counts.requests for counts in self._counted.values())
             log.error("usage lost: the gateway ends and the database does not", requests=lost)
 
-    def record(
+    def record(  # noqa: PLR0917 - a row's columns, in their order
         self, tenant_id: str, key_id: str, model: str, alias: str, prompt: int, completion: int
     ) -> None:
         """Count a request that was answered.

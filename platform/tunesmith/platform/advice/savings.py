@@ -201,7 +201,7 @@ def savings_summary(found: Savings, currency: str) -> list[str]:
     more = (
         "at this rate it never pays for itself"
         if left is None
-        else f"at this rate it has paid for itself in {months(left)} months more"
+        else f"at this rate it has paid for itself in another {months(left)} months"
     )
     lines.append(
         f"It cost {here} here: {money(-found.saved, currency)} are still to be saved; {more}."
