@@ -93,11 +93,12 @@ class _Reader:
     def read(self) -> Grader:
         kind = self._grader.get("type")
         name = self._text("name", default=str(kind), longest=128)
-        read = {
+        readers: dict[str, Callable[[str], Grader]] = {
             "string_check": self._string_check,
             "text_similarity": self._text_similarity,
             "score_model": self._score_model,
-        }.get(str(kind))
+        }
+        read = readers.get(str(kind))
         if read is None:
             raise self._wrong(
                 "type",

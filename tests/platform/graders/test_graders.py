@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.platform.domain.errors import InvalidRequest
@@ -122,6 +122,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     base=st.sampled_from([CHECK, SIMILAR, JUDGE]),
     field=st.sampled_from(sorted({*CHECK, *SIMILAR, *JUDGE})),

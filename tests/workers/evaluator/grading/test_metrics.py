@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.platform.graders import StringCheck, TextSimilarity, check_grader
@@ -63,6 +63,7 @@ def test_the_answers_choose_the_metric(references: list[str], kind: str) -> None
     assert fitting_metric(references).kind == kind
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=30), st.data())
 def test_every_metric_scores_from_0_to_1_and_the_right_answer_best(
     references: list[str], data: st.DataObject

@@ -5,6 +5,7 @@ Scores are float arrays of shape (n,); a difference is candidate less baseline.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -79,6 +80,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+@functools.cache
 def expanded_tail(count: int) -> float:
     """Share of bootstrap means to leave out at each end, 0.025 for many examples and less for few.
 

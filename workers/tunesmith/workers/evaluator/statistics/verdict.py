@@ -33,7 +33,7 @@ class Constant:
     """Always giving one answer: the commonest of the references, and how it would score."""
 
     answer: str
-    scores: Sequence[float]
+    scores: Sequence[float] | Scores
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Decision:
 
 
 def decide(
-    baseline: Sequence[float],
-    candidate: Sequence[float],
+    baseline: Sequence[float] | Scores,
+    candidate: Sequence[float] | Scores,
     *,
     binary: bool,
     bar: float = 0.2,
