@@ -11,9 +11,9 @@ from pathlib import Path
 LABELS = ("billing", "orders", "returns", "shipping", "account", "bugs", "stock", "privacy")
 SYSTEM = "Sort the customer's message into one of our queues and answer with its name alone."
 
-_ONSETS = "b br c ch d dr f fl g gr h j k l m n p pl r s sh st t tr v w".split()
-_VOWELS = "a e i o u ai ea oo".split()
-_CODAS = "b ck d l m n nd r rt s st t".split()
+_ONSETS = ["b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "r", "s", "sh", "st", "t", "tr", "v", "w"]
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "oo"]
+_CODAS = ["b", "ck", "d", "l", "m", "n", "nd", "r", "rt", "s", "st", "t"]
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,7 @@ class _Speech:
         rng = self._rng
         syllables = rng.choices((1, 2, 3), (5, 4, 1))[0]
         return "".join(
-            rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
-            for _ in range(syllables)
+            rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(syllables)
         )
 
     def row(self) -> Row:
@@ -169,9 +168,7 @@ class _Speech:
     def foreign(self) -> str:
         """A sentence of words that nobody else uses."""
         letters = "qxzvywkj"
-        words = [
-            "".join(self._rng.choices(letters, k=self._rng.randint(4, 9))) for _ in range(14)
-        ]
+        words = ["".join(self._rng.choices(letters, k=self._rng.randint(4, 9))) for _ in range(14)]
         return self._sentence(words)
 
     def nearly(self, prompt: str) -> str:

@@ -16,7 +16,7 @@ from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.examples import Example
 from tunesmith.workers.pocket import model_directory
 
-WORDS = "Where is my order? It's 12 days late;  naïve 東京 \n\n ok!! <tag> don't 3.5 refund".split(" ")
+WORDS = ["Where", "is", "my", "order?", "It's", "12", "days", "late;", "", "naïve", "東京", "\n\n", "ok!!", "<tag>", "don't", "3.5", "refund"]
 
 
 def _chat(rng: random.Random, line: int) -> Example:
@@ -58,9 +58,7 @@ def test_counts_equal_the_renderers(
     render = pytest.importorskip("tunesmith.workers.trainer.render", reason="torch is missing")
     errors = pytest.importorskip("tunesmith.workers.trainer.errors")
     folder = tmp_path / "base"
-    shutil.copytree(
-        model_directory(), folder, ignore=shutil.ignore_patterns("*.safetensors")
-    )
+    shutil.copytree(model_directory(), folder, ignore=shutil.ignore_patterns("*.safetensors"))
     if template is not None:
         config = json.loads((folder / "tokenizer_config.json").read_text())
         del config["chat_template"]
@@ -127,9 +125,7 @@ def test_tools_are_rendered_as_the_renderer_does(tmp_path: Path) -> None:
         {"role": "tool", "content": "Oslo", "tool_call_id": "c1"},
         {"role": "assistant", "content": "In Oslo."},
     ]
-    rendered = render.Renderer.from_directory(folder).render(
-        {"messages": messages, "tools": tools}
-    )
+    rendered = render.Renderer.from_directory(folder).render({"messages": messages, "tools": tools})
     (counted,) = TokenCounter.from_directory(folder).count([Example(1, messages, tools)])
     assert counted.tokens == sum(len(row) for row in rendered.rows)
     assert counted.learned == sum(row.learned_tokens for row in rendered.rows)

@@ -66,14 +66,12 @@ def check_balance(table: Table) -> list[Finding]:
         )
     rare = {label: count for label, count in counts.items() if count < RARE}
     if rare:
-        lines = [
-            line for line, label in zip(table.lines, labels, strict=True) if label in rare
-        ]
+        lines = [line for line, label in zip(table.lines, labels, strict=True) if label in rare]
         named = ", ".join(f"{label} ({count})" for label, count in list(rare.items())[:8])
         findings.append(
             Finding.of_rows(
                 "rare_labels",
-                Severity.WARNS if total >= 100 else Severity.NOTE,  # noqa: PLR2004 - as suggested
+                Severity.WARNS if total >= 100 else Severity.NOTE,
                 lines,
                 total,
                 message=f"{len(rare)} labels have fewer than {RARE} rows: {named}.",
@@ -196,7 +194,7 @@ def check_production(table: Table, production: Table) -> list[Finding]:
 
 
 def _p(value: float) -> str:
-    return "below 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 - three digits
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def shares_of(counts: Mapping[str, int]) -> dict[str, float]:

@@ -54,9 +54,7 @@ def contradiction_share(table: Table) -> Contradictions:
     by_input: dict[str, list[int]] = {}
     for row, text in enumerate(table.inputs):
         by_input.setdefault(folded(text), []).append(row)
-    groups = [
-        rows for rows in by_input.values() if len(rows) > 1 and _contradict(table, rows)
-    ]
+    groups = [rows for rows in by_input.values() if len(rows) > 1 and _contradict(table, rows)]
     return Contradictions(groups, len(table))
 
 

@@ -44,4 +44,5 @@ def check_enough(rows: int, distinct: int) -> list[Finding]:
         advice = f"{BETTER:,} or more usually do better; add what the tuned model gets wrong."
     else:
         return []
-    return [Finding("too_few_examples", severity, message, advice, details=details)]
+    check = "more_examples" if severity is Severity.NOTE else "too_few_examples"
+    return [Finding(check, severity, message, advice, details=details)]

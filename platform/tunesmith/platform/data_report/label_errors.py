@@ -35,7 +35,7 @@ def suspect_rows(table: Table) -> list[tuple[int, str, float]]:
     from .features import tf_idf
 
     names = [label for label, n in proper_labels(table.answers).items() if n >= FOLDS]
-    if len(names) < 2:  # noqa: PLR2004 - nothing to confuse
+    if len(names) < 2:
         return []
     number = {label: place for place, label in enumerate(names)}
     answers = [number.get(normalised_label(answer), -1) for answer in table.answers]

@@ -20,9 +20,7 @@ def leaked_rows(table: Table, validation: Table) -> tuple[dict[int, int], dict[i
 
     known = {folded(text): row for row, text in reversed(list(enumerate(table.inputs)))}
     exact = {
-        row: known[key]
-        for row, key in enumerate(map(folded, validation.inputs))
-        if key in known
+        row: known[key] for row, key in enumerate(map(folded, validation.inputs)) if key in known
     }
     trained: dict[str, int] = {}
     for row, text in enumerate(table.questions):
@@ -31,9 +29,8 @@ def leaked_rows(table: Table, validation: Table) -> tuple[dict[int, int], dict[i
     for row, text in enumerate(validation.questions):
         if row not in exact:
             asked[words_of(text)].append(row)
-    for trivial in ("",):
-        trained.pop(trivial, None)
-        asked.pop(trivial, None)
+    trained.pop("", None)  # inputs of nothing but signs
+    asked.pop("", None)
     near = {row: trained[text] for text in asked if text in trained for row in asked[text]}
     texts = list(dict.fromkeys([*trained, *asked]))
     for one, other in similar_pairs(texts).tolist():

@@ -20,6 +20,7 @@ def near_duplicate_groups(table: Table, leave_out: Sequence[int] = ()) -> list[l
     Args:
         leave_out: rows that are known to be copies of others.
     """
+    import numpy as np
     from rapidfuzz.fuzz import ratio
 
     from .similarity import connected, similar_pairs
@@ -43,8 +44,6 @@ def near_duplicate_groups(table: Table, leave_out: Sequence[int] = ()) -> list[l
         return first == second or (
             min(len(first), len(second)) >= 20 and ratio(first, second) >= _ANSWERS_ALIKE
         )
-
-    import numpy as np
 
     alike = [(min(pair), max(pair)) for pair in linked if answers_alike(*pair)]
     return connected(np.asarray(alike, dtype=np.int64).reshape(-1, 2), len(table))

@@ -26,7 +26,9 @@ from .labels import is_categorical, label_counts
 from .leakage import check_leakage
 from .near_duplicates import check_near_duplicates, near_duplicate_groups
 from .outliers import check_outliers
+from .pii import check_pii
 from .table import Table
+from .text_checks import check_texts
 from .token_figures import TokenFigures, TokenTally
 from .tokens import TokenCounter
 
@@ -36,6 +38,8 @@ CHECKS: tuple[Callable[[Table], list[Finding]], ...] = (
     check_balance,
     check_label_errors,
     check_outliers,
+    check_texts,
+    check_pii,
 )
 """The checks that need nothing but the table."""
 

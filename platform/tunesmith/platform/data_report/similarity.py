@@ -32,6 +32,7 @@ _ALL_PAIRS = 16  # texts of a bucket up to which every pair is compared
 _NEIGHBOURS = 4  # in larger ones: texts that follow each other in order
 _LIKELY = 0.4  # share of equal MinHash values from which texts are worth a comparison
 _PAIRS_AT_ONCE = 200_000
+_INSTRUCTED = 20  # texts, below which what they share is no instruction
 
 Pairs = NDArray[np.int64]
 """[n, 2] positions of texts, the smaller one first."""
@@ -40,7 +41,7 @@ Pairs = NDArray[np.int64]
 def similar_pairs(texts: Sequence[str]) -> Pairs:
     """Pairs of texts that are nearly the same and have the same numbers in them.
 
-    What most texts begin or end with, such as an instruction, is left out of the comparison. Not
+    What nearly all texts begin or end with, such as an instruction, is left out of the comparison. Not
     every pair of a large group is listed, but enough to connect it.
 
     Args:
@@ -56,17 +57,18 @@ def similar_pairs(texts: Sequence[str]) -> Pairs:
 
 
 def _without_common_ends(texts: Sequence[str]) -> list[str]:
-    start = _majority_prefix(texts)
+    start = _common_beginning(texts)
     rest = [text.removeprefix(start) for text in texts]
-    end = _majority_prefix([text[::-1] for text in rest])[::-1]
+    end = _common_beginning([text[::-1] for text in rest])[::-1]
     return [text.removesuffix(end) for text in rest]
 
 
-def _majority_prefix(texts: Sequence[str]) -> str:
-    """The longest beginning that more than half of the texts share."""
+def _common_beginning(texts: Sequence[str]) -> str:
+    """The longest beginning that four fifths of the texts share; none of fewer than 20 texts."""
+    if len(texts) < _INSTRUCTED:
+        return ""
     ordered = sorted(texts)
-    half = len(ordered) // 2 + 1
-    pairs = zip(ordered, ordered[half - 1 :], strict=False)
+    pairs = zip(ordered, ordered[len(ordered) * 4 // 5 :], strict=False)
     best = ""
     for first, last in pairs:  # everything between them shares what they share
         if first.startswith(best) and last.startswith(best):

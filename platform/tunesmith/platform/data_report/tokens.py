@@ -144,9 +144,7 @@ class TokenCounter:
             for chats in turns
         ]
 
-    def _turns(
-        self, messages: list[Message], tools: list[dict[str, Any]] | None
-    ) -> list[_Turn]:
+    def _turns(self, messages: list[Message], tools: list[dict[str, Any]] | None) -> list[_Turn]:
         tools = served_tools(tools)
         found = []
         for place, message in enumerate(messages):
