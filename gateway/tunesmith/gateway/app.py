@@ -13,6 +13,7 @@ from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway import auth, errors
+from tunesmith.gateway.advice.endpoints import router as advice
 from tunesmith.gateway.aliases.endpoints import router as aliases
 from tunesmith.gateway.cache import TtlCache
 from tunesmith.gateway.engines.pool import EnginePool
@@ -28,6 +29,8 @@ from tunesmith.gateway.models.endpoints import router as models
 from tunesmith.gateway.request_context import RequestContext
 from tunesmith.gateway.resources import Resources, State
 from tunesmith.gateway.tenants.endpoints import router as tenants
+from tunesmith.gateway.usage.endpoints import router as usage
+from tunesmith.gateway.usage.ledger import UsageLedger
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.database.models import ApiKey
 from tunesmith.platform.settings import Settings
@@ -55,7 +58,18 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestContext, metrics=metrics)
     errors.install(app)
-    for router in (files, fine_tuning, evaluations, aliases, models, inference, tenants, health):
+    for router in (
+        files,
+        fine_tuning,
+        evaluations,
+        aliases,
+        models,
+        inference,
+        usage,
+        advice,
+        tenants,
+        health,
+    ):
         app.include_router(router)
     return app
 
@@ -73,6 +87,7 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
                 keep_warm=settings.engine_max_loras,
             )
         )
+        ledger = await parts.enter_async_context(UsageLedger(database))
         metrics.collect_from(partial(figures.of_engines, pool))
         metrics.collect_from(partial(figures.of_database, database))
         yield State(
@@ -84,6 +99,7 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
                 callers=TtlCache(partial(auth.look_up, database), seconds=auth.CALLER_SECONDS),
                 catalogue=Catalogue(database),
                 metrics=metrics,
+                usage=ledger,
                 checking=CapacityLimiter(UPLOADS_CHECKED_AT_ONCE),
             )
         )

@@ -12,6 +12,7 @@ from tunesmith.gateway.cache import TtlCache
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.gateway.models.catalogue import Catalogue
+from tunesmith.gateway.usage.ledger import UsageLedger
 from tunesmith.platform.database import Database
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
@@ -29,6 +30,7 @@ class Resources:
     callers: TtlCache[str, Caller]
     catalogue: Catalogue
     metrics: Metrics
+    usage: UsageLedger
     checking: CapacityLimiter
 
 

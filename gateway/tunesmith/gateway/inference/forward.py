@@ -46,13 +46,13 @@ async def forward(request: Request, resources: Resources, tenant_id: str, path: 
             param="model",
             code="missing_required_parameter" if name is None else "invalid_value",
         )
+    key_id = (await identify(request)).key_id
     served = await resources.catalogue.choose(tenant_id, name, _user(body))
     target = served.target
     body["model"] = target.engine_name
     exchange = await unless_disconnected(
         request.receive, ask(resources.engines, target, path, _encode(body))
     )
-    key_id = (await identify(request)).key_id
     answer = _Answer(resources, exchange, served, name, tenant_id=tenant_id, key_id=key_id)
     if exchange.status == HTTPStatus.OK and exchange.content_type == "text/event-stream":
         return _Stream(answer)
@@ -125,7 +125,15 @@ class _Answer:
         self.usage = usage
 
     def settle(self) -> None:
-        """Count the tokens that the engine reported last."""
+        """Count the request, and the tokens that the engine reported last."""
+        self._resources.usage.record(
+            self.tenant_id,
+            self.key_id,
+            self.served.model,
+            self.served.alias or "",
+            self.usage.prompt if self.usage else 0,
+            self.usage.completion if self.usage else 0,
+        )
         if self.usage is not None:
             tokens = self._resources.metrics.tokens
             tokens.labels(self._target.base, "prompt").inc(self.usage.prompt)

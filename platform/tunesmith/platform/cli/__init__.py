@@ -10,7 +10,20 @@ import typer
 
 from tunesmith.platform.domain.errors import TunesmithError
 
-from . import chat, doctor, evaluations, files, jobs, models, tenants, up
+from . import (
+    advise,
+    aliases,
+    chat,
+    check,
+    doctor,
+    evaluations,
+    files,
+    jobs,
+    models,
+    savings,
+    tenants,
+    up,
+)
 from . import demo as demo_command
 from .errors import CommandFailed
 from .output import error_console
@@ -24,11 +37,16 @@ app = typer.Typer(
 )
 app.command()(up.up)
 app.command()(demo_command.demo)
+app.command()(check.check)
 app.add_typer(files.app, name="files")
 app.add_typer(jobs.app, name="jobs")
 jobs.app.command("compare")(evaluations.compare)
 app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(models.app, name="models")
+app.add_typer(aliases.app, name="aliases")
+app.command()(aliases.policy)
+app.command()(advise.advise)
+app.command()(savings.savings)
 app.command()(chat.chat)
 app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(tenants.keys, name="keys")

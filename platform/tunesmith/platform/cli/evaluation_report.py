@@ -43,10 +43,11 @@ def show_evaluation(out: Console, evaluation: Mapping[str, Any]) -> None:
 
 
 def verdict_line(result: Mapping[str, Any]) -> Text:
-    """The verdict and its sentence."""
+    """The verdict and its sentence, which may begin with it."""
     verdict = result["verdict"]
+    said = (result.get("summary") or "").removeprefix(verdict).lstrip(":. ")
     text = Text(f"Verdict: {verdict}. ", style=_COLOURS.get(verdict, "bold"))
-    return text.append(result.get("summary") or "", style="default")
+    return text.append(said[:1].upper() + said[1:], style="default")
 
 
 def forgetting_line(forgetting: Mapping[str, Any]) -> Text:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.platform.data_report.labels import is_categorical
 from tunesmith.platform.graders import ScoreModel, check_grader
 from tunesmith.workers.evaluator.answering import Answer, Item, answer_all, answer_room
 from tunesmith.workers.evaluator.engine_client import EngineClient
@@ -17,7 +19,7 @@ from tunesmith.workers.evaluator.grading.judge import (
     compare_pair,
     score_alone,
 )
-from tunesmith.workers.evaluator.grading.labels import LabelAccuracy, commonest, confusion
+from tunesmith.workers.evaluator.grading.labels import LabelAccuracy, confusion
 from tunesmith.workers.evaluator.grading.metric import Figure, Metric
 from tunesmith.workers.evaluator.scoring import Likelihood, likelihoods, perplexity
 from tunesmith.workers.evaluator.statistics.verdict import Constant, decide
@@ -228,11 +230,15 @@ async def _judged(
 def _label_extras(
     metric: Metric | NamedCheck, items: Sequence[Item], answers: list[list[Answer]]
 ) -> tuple[Constant | None, dict[str, Any] | None]:
-    if not isinstance(metric, LabelAccuracy):
-        return None, None
     expected = [item.expected for item in items]
-    answer = commonest(expected)
-    constant = Constant(answer, [metric.score(reference, answer) for reference in expected])
+    if not is_categorical(expected):
+        return None, None
+    # Whatever the metric: categories may be wrapped in JSON, or be checked by a grader.
+    answer = Counter(expected).most_common(1)[0][0]
+    always = [Answer(answer)] * len(items)
+    constant = Constant(answer, [score or 0.0 for score in _scored(metric, items, always)])
+    if not isinstance(metric, LabelAccuracy):
+        return constant, None
     texts = [[one.text for one in side] for side in answers]
     labels, before = confusion(expected, texts[0])
     _, after = confusion(expected, texts[1])
