@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import openai
 import pytest
+import typer
 from tests.gateway.conftest import MakeGateway
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, wait_for
 from tests.platform.aliases.measured import measure, result
+from typer.testing import CliRunner
 
 from tunesmith.platform import bases
+from tunesmith.platform.aliases import moving
+from tunesmith.platform.aliases.revisions import By
+from tunesmith.platform.cli import aliases
+from tunesmith.platform.cli.errors import CommandFailed
 
 BOT = "support-bot"
 PATH = f"/v1/aliases/{BOT}"
@@ -412,3 +419,70 @@ def test_only_a_tenants_key_opens_it(sqlite_gateway: Gateway, method: str, path:
     json = {name: body[name] for name in by_path.get(path, ())} if method == "POST" else None
     answer = sqlite_gateway.admin.request(method, path, json=json)
     assert answer.status_code == 403
+
+
+class Commands:
+    """`tunesmith aliases ...` and `tunesmith policy ...` with a tenant's key."""
+
+    def __init__(self, bot: Bot) -> None:
+        self.where = ["--url", bot.gateway.url, "--api-key", bot.tenant.key]
+        self.app = typer.Typer()
+        self.app.add_typer(aliases.app, name="aliases")
+        self.app.command()(aliases.policy)
+
+    def __call__(self, *words: str) -> Any:
+        """The answer as JSON; the same without `--json` is only run."""
+        runner = CliRunner()
+        done = runner.invoke(self.app, [*words, *self.where, "--json"])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return json.loads(done.stdout)
+
+    def text(self, *words: str) -> str:
+        done = CliRunner().invoke(self.app, [*words, *self.where])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    def failure(self, *words: str) -> str:
+        done = CliRunner().invoke(self.app, [*words, *self.where])
+        assert isinstance(done.exception, CommandFailed), (done.output, done.exception)
+        return str(done.exception)
+
+
+def test_the_commands_do_all_of_it(sqlite_gateway: Gateway, shared_engine: FakeEngine) -> None:
+    bot = make_bot(sqlite_gateway, sqlite_gateway.tenant(), shared_engine)
+    run = Commands(bot)
+    good, weak = bot.model(), bot.model(result("worse", -0.1))
+    assert run("aliases", "create", "second", good)["model"] == good
+    assert "promotion gate" in run.failure("aliases", "promote", BOT, weak)
+    assert run("aliases", "split", BOT, weak, "--share", "0.25")["share"] == 0.25
+    assert "25 %" in run.text("aliases", "get", BOT)
+    assert run("aliases", "split", BOT, "--end")["candidate"] is None
+    for words in ((), (weak, "--end")):
+        assert "--end" in run.failure("aliases", "split", BOT, *words)
+    forced = run("aliases", "promote", BOT, weak, "--force", "--reason", "a try")
+    assert (forced["model"], forced["revision"]) == (weak, 4)
+    assert run("aliases", "rollback", BOT)["model"] == BASE
+    listed = run("aliases", "history", BOT)
+    assert [row["revision"] for row in listed] == [5, 4, 3, 2, 1]
+    assert len(run("aliases", "history", BOT, "--limit", "2")) == 2
+    table = run.text("aliases", "history", BOT)
+    assert "promote (forced)" in table
+    assert "a try" in table
+    assert {row["name"] for row in run("aliases", "list")} == {BOT, "second"}
+    assert good in run.text("aliases", "list")
+    assert run("policy")["maximum_forgetting"] == 0.2
+    assert run("policy", "--bar", "0.5")["minimum_relative_improvement"] == 0.5
+    assert "50 %" in run.text("policy")
+    assert "second is deleted" in run.text("aliases", "delete", "second")
+    assert "No alias 'second' exists" in run.failure("aliases", "get", "second")
+
+
+def test_a_long_history_is_listed_over_pages(
+    sqlite_gateway: Gateway, shared_engine: FakeEngine
+) -> None:
+    bot = make_bot(sqlite_gateway, sqlite_gateway.tenant(), shared_engine)
+    for _ in range(120):
+        with sqlite_gateway.database.transaction() as session:
+            moving.promote(session, bot.tenant.id, BOT, moving.Move(BASE), By("key_x"))
+    listed = Commands(bot)("aliases", "history", BOT, "--limit", "115")
+    assert [row["revision"] for row in listed] == list(range(121, 6, -1))

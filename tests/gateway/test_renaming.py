@@ -66,3 +66,11 @@ def test_the_last_usage_counts_and_a_quoted_one_does_not() -> None:
     assert usage_in(quoted.encode()) is None
     assert usage_in(b'{"usage":null}') is None
     assert usage_in(b'{"usage": {"prompt_tokens": 5, "total_tokens": 5}}') == Usage(5, 0)
+
+
+def test_a_base_asked_for_by_another_name_is_renamed_where_it_is_the_model_alone() -> None:
+    said = {"id": "1", "text": 'pocket, "model":"pocket"', "x": ["pocket"]}
+    for separators in ((",", ":"), (", ", ": ")):
+        text = json.dumps({"model": "pocket"} | said, separators=separators).encode()
+        renamed = Renaming.of(Target("pocket", None), "support-bot")(text)
+        assert json.loads(renamed) == {"model": "support-bot"} | said

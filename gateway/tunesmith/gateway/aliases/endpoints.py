@@ -13,9 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.gateway.auth import TenantId, identify
 from tunesmith.gateway.pages import After, ListOf
 from tunesmith.gateway.resources import Parts, Resources
-from tunesmith.platform.aliases import changing, reading
-from tunesmith.platform.aliases.changing import By
+from tunesmith.platform.aliases import moving, reading, splitting, undoing
 from tunesmith.platform.aliases.reading import Pointing
+from tunesmith.platform.aliases.revisions import By
 from tunesmith.platform.database.locks import lock_name
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.policy import keep_policy, policy_of
@@ -56,7 +56,7 @@ async def create_alias(
         parts,
         tenant_id,
         body.name,
-        lambda session: changing.create_alias(session, tenant_id, body.name, body.to_move(), by),
+        lambda session: moving.create_alias(session, tenant_id, body.name, body.to_move(), by),
     )
 
 
@@ -83,7 +83,7 @@ async def delete_alias(name: str, parts: Parts, tenant_id: TenantId) -> AliasDel
 
     def delete() -> str:
         with parts.database.transaction() as session:
-            return changing.delete_alias(session, tenant_id, name).id
+            return moving.delete_alias(session, tenant_id, name).id
 
     deleted = await run_in_threadpool(delete)
     parts.catalogue.forget(tenant_id, name)
@@ -100,7 +100,7 @@ async def promote(
         parts,
         tenant_id,
         name,
-        lambda session: changing.promote(session, tenant_id, name, body.to_move(), by),
+        lambda session: moving.promote(session, tenant_id, name, body.to_move(), by),
     )
 
 
@@ -113,7 +113,7 @@ async def split(name: str, body: Split, parts: Parts, tenant_id: TenantId, key_i
             parts,
             tenant_id,
             name,
-            lambda session: changing.end_split(session, tenant_id, name, by),
+            lambda session: splitting.end_split(session, tenant_id, name, by),
         )
     candidate = body.candidate
     if candidate is None:
@@ -126,7 +126,7 @@ async def split(name: str, body: Split, parts: Parts, tenant_id: TenantId, key_i
         parts,
         tenant_id,
         name,
-        lambda session: changing.split(
+        lambda session: splitting.split(
             session, tenant_id, name, candidate=candidate, share=body.share, by=by
         ),
     )
@@ -139,7 +139,7 @@ async def end_split(name: str, parts: Parts, tenant_id: TenantId, key_id: KeyId)
         parts,
         tenant_id,
         name,
-        lambda session: changing.end_split(session, tenant_id, name, By(key_id)),
+        lambda session: splitting.end_split(session, tenant_id, name, By(key_id)),
     )
 
 
@@ -150,7 +150,7 @@ async def roll_back(
     """Undo the last change of where the requests go; from the next request on."""
     by = By(key_id, body.reason)
     return await _change(
-        parts, tenant_id, name, lambda session: changing.roll_back(session, tenant_id, name, by)
+        parts, tenant_id, name, lambda session: undoing.roll_back(session, tenant_id, name, by)
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tunesmith.platform.aliases.changing import Move
+from tunesmith.platform.aliases.moving import Move
 from tunesmith.platform.aliases.reading import Pointing, revision_id
 from tunesmith.platform.database.models import AliasRevision
 from tunesmith.platform.policy import Policy as PolicyValues
@@ -150,4 +150,7 @@ class Policy(BaseModel):
     @classmethod
     def of(cls, policy: PolicyValues) -> Policy:
         """The values as the API shows them."""
-        return cls(**policy.as_json())
+        return cls(
+            minimum_relative_improvement=policy.minimum_relative_improvement,
+            maximum_forgetting=policy.maximum_forgetting,
+        )

@@ -6,7 +6,7 @@ from typing import Any
 
 _MODEL = {
     "type": "string",
-    "description": "A base, or one of your tuned models (`ft:...`).",
+    "description": "A base, one of your tuned models (`ft:...`), or one of your aliases.",
 }
 _COMMON: dict[str, Any] = {
     "stream": {"type": "boolean", "default": False},
@@ -30,6 +30,22 @@ _USAGE = {
         "total_tokens": {"type": "integer"},
     },
     "additionalProperties": True,
+}
+
+
+_HEADERS = {
+    "x-tunesmith-model": {
+        "description": "The model that answered: a base or a tuned model.",
+        "schema": {"type": "string"},
+    },
+    "x-tunesmith-alias": {
+        "description": "The alias that was asked, where one was.",
+        "schema": {"type": "string"},
+    },
+    "x-tunesmith-alias-revision": {
+        "description": "The alias's revision by which the model was chosen.",
+        "schema": {"type": "integer"},
+    },
 }
 
 
@@ -70,6 +86,7 @@ def document(request: dict[str, Any], kind: str) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The answer, or with `stream` its chunks as server-sent events.",
+                "headers": _HEADERS,
                 "content": {
                     "application/json": {"schema": _answer(kind)},
                     "text/event-stream": {"schema": {"type": "string"}},
