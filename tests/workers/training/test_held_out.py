@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
+from string import ascii_lowercase
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.platform.examples import Example
@@ -19,8 +21,6 @@ from tunesmith.workers.training.held_out import (
     read_lines,
     store,
 )
-
-WORDS = [a + b for a in "bdfgklmnprst" for b in ("ane", "olu", "ira", "ekos", "uv")]
 
 
 def chat(line: int, *texts: str) -> Example:
@@ -37,10 +37,12 @@ def split(prompts: Sequence[str], answers: Sequence[str] | None = None) -> Split
 
 
 def own(number: int) -> str:
-    """A prompt that has at most one word in common with another's."""
-    return " ".join(f"{WORDS[number % 60]}{place}{number // 60}" for place in range(8))
+    """A prompt of seven words of its own."""
+    letters = Random(number)
+    return " ".join("".join(letters.choices(ascii_lowercase, k=7)) for _ in range(7))
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     prompts=st.lists(st.integers(0, 30), min_size=1, max_size=80),
     labels=st.lists(st.sampled_from("abc"), min_size=80, max_size=80),
@@ -60,6 +62,7 @@ def test_a_prompt_is_on_one_side(
     assert len(chosen) < len(prompts)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     conversations=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=3), max_size=25),
     seed=st.integers(0, 2**31),
@@ -92,15 +95,15 @@ def test_with_prompts_of_their_own_the_share_is_met() -> None:
 
 
 def test_a_near_duplicate_of_a_trained_prompt_is_not_held_out() -> None:
-    # Forty prompts, each in four wordings: one word of eight is another, or there is one more.
+    # Forty prompts, each in four spellings.
     prompts = [
         text
         for number in range(40)
         for text in (
             own(number),
             own(number).replace(" ", ", ").upper() + "!",
-            " ".join([*own(number).split()[:-1], f"other{number}"]),
-            f"{own(number)} more{number}",
+            own(number)[:9] + own(number)[10:],
+            f"{own(number)} now",
         )
     ]
     examples = split(prompts)
@@ -112,9 +115,9 @@ def test_a_near_duplicate_of_a_trained_prompt_is_not_held_out() -> None:
 
 
 def test_where_all_prompts_are_nearly_the_same_equal_ones_are_kept_apart_and_it_is_said() -> None:
-    # Chains: each prompt shares all but one word with the next one's.
-    words = [f"word{n}" for n in range(400)]
-    prompts = [" ".join(words[n // 2 : n // 2 + 8]) for n in range(200)]
+    # Chains: each prompt is the one before less its first word, with one more at its end.
+    words = [own(n).split()[0] for n in range(400)]
+    prompts = [" ".join(words[n // 2 : n // 2 + 20]) for n in range(200)]
     chosen = split(prompts).held_out(0.1, 3)
     assert not chosen.near_apart
     assert len(chosen.rows) == 20
@@ -128,6 +131,7 @@ def test_a_template_that_all_share_does_not_make_them_alike() -> None:
     assert chosen.near_apart
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     sizes=st.lists(st.integers(5, 80), min_size=2, max_size=6),
     share=st.floats(0.05, 0.5),
@@ -148,6 +152,7 @@ def test_each_answer_has_its_share(sizes: list[int], share: float, seed: int) ->
             assert have[f"label {n}"] >= 1
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     groups=st.lists(
         st.tuples(st.integers(1, 6), st.sampled_from("abcd")), min_size=20, max_size=60
@@ -167,13 +172,12 @@ def test_a_label_is_shown_and_still_trained_on(groups: list[tuple[int, str]], se
 
 
 def test_many_examples_are_grouped_as_few_are() -> None:
-    # Enough for candidates by MinHash: 2,400 texts of which every other repeats the one before it.
-    prompts = [own(row) if row % 2 == 0 else f"{own(row - 1)} again{row}" for row in range(2400)]
+    prompts = [own(row) if row % 2 == 0 else f"{own(row - 1)} again" for row in range(2400)]
     chosen = split(prompts).held_out(0.1, 5)
     assert chosen.near_apart
     assert len(chosen.rows) == 240
     alone = [row for row in chosen.rows if row ^ 1 not in chosen.rows]
-    assert len(alone) <= 2
+    assert len(alone) <= 1
 
 
 @pytest.mark.parametrize(

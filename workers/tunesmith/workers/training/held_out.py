@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tunesmith.platform.data_report.labels import is_categorical, normalised_label
+from tunesmith.platform.data_report.labels import is_categorical, normalised_label, proper_labels
 from tunesmith.platform.data_report.table import Table
 from tunesmith.platform.examples import Example, read_normalised
 from tunesmith.platform.storage import Storage
@@ -90,11 +90,15 @@ class Split:
         if wanted < 1:
             return HeldOut(frozenset())
         stratified = is_categorical(answers)
-        labels = [normalised_label(answer) if stratified else "" for answer in answers]
+        labels = [""] * len(answers)
+        if stratified:
+            proper = proper_labels(answers)
+            found = map(normalised_label, answers)
+            labels = [label if label in proper else "" for label in found]  # strays are one label
         place = {text: row for row, text in enumerate(inputs)}
         within = [(row, place[text]) for row, text in self.earlier if text in place]
         equal = equal_groups(inputs, within)
-        choice = _Choice(inputs, labels, near_groups(inputs, equal), wanted, seed).rows()
+        choice = _Choice(inputs, labels, near_groups(self.table, equal), wanted, seed).rows()
         if 2 * len(choice) >= wanted:
             return HeldOut(choice, stratified)
         loose = _Choice(inputs, labels, equal, wanted, seed).rows()
