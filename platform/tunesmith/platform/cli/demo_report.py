@@ -103,20 +103,15 @@ def _show_data(out: Console, report: Mapping[str, Any] | None) -> None:
 
 def _show_break_even(out: Console, advice: Mapping[str, Any]) -> None:
     """When tuning pays, for the demo's stated example."""
-    months = advice["break_even_months"]
-    said = {
-        name: "never" if months[name] is None else f"{months[name]:.1f}"
-        for name in ("best", "middle", "worst")
-    }
     asked = BREAK_EVEN
     low, high = asked["upfront_cost"]
     least, most = asked["monthly_cost"]
     out.print(
         Text("Break-even: ", style="bold").append(
-            f"month {said['middle']} ({said['best']} at best, {said['worst']} at worst), if"
-            f" {asked['queries_per_month']:,} queries a month cost ${asked['price_per_query']} each"
-            f" at an API today, data and training cost ${low:,} to ${high:,} and serving ${least}"
-            f" to ${most} a month. Yours: `tunesmith advise`.",
+            f"{advice['break_even']['summary'][0]} That is for {asked['queries_per_month']:,} queries a"
+            f" month at ${asked['price_per_query']} each on an API today, ${low:,} to ${high:,} for data"
+            f" and training, and ${least} to ${most} a month for serving. For yours: `tunesmith"
+            " advise`.",
             style="default",
         )
     )
