@@ -6,7 +6,6 @@ import io
 import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 from openai import OpenAI
@@ -14,9 +13,9 @@ from rich.console import Console
 
 from tunesmith.platform.cli.demo_report import how_to_call, how_to_start, show_report
 from tunesmith.platform.demo import journey
-from tunesmith.platform.demo.evaluation import Ticket, accuracy, ask_all, read_tickets
 from tunesmith.platform.demo.journey import DemoFailed, JobTimes, Stages, travel
 from tunesmith.platform.demo.report import pick_examples
+from tunesmith.platform.demo.ticket import Ticket, read_tickets
 from tunesmith.platform.demo.tickets import held_out_path
 from tunesmith.platform.following import Look, Progress
 
@@ -24,7 +23,6 @@ from .conftest import FakePlatform
 from .test_commands import _FILE, _chunks, _event, _job, _list
 
 TUNED = "ft:pocket:demo:tickets:1"
-LABELS = {ticket.text: ticket.label for ticket in read_tickets(held_out_path())}
 
 
 class Lines:
@@ -39,37 +37,53 @@ class Lines:
     say = update
 
 
-def _answer(fake: FakePlatform) -> Any:
-    """The tuned model knows every label; the base always says shipping."""
-    asked = next(a for a in reversed(fake.asked) if a.path == "/v1/chat/completions").json()
-    if asked.get("stream"):
-        return _chunks("ship")
-    said = LABELS[asked["messages"][-1]["content"]] if asked["model"] == TUNED else "shipping"
-    return {
-        "id": "c",
-        "object": "chat.completion",
-        "created": 1,
-        "model": asked["model"],
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": "stop",
-                "message": {"role": "assistant", "content": f" {said}\n"},
-            }
-        ],
+ITEMS = [
+    {
+        "id": str(number),
+        "input": ticket.text,
+        "reference": ticket.label,
+        "baseline_answer": "shipping",
+        "candidate_answer": f" {ticket.label}\n",
+        "baseline_score": float(ticket.label == "shipping"),
+        "candidate_score": 1.0,
     }
+    for number, ticket in enumerate(read_tickets(held_out_path()))
+]
+BASE_SHARE = sum(item["baseline_score"] == 1.0 for item in ITEMS) / len(ITEMS)
+EVALUATION = {
+    "id": "evalrun_1",
+    "status": "completed",
+    "model": TUNED,
+    "baseline": "pocket",
+    "error": None,
+    "result": {
+        "verdict": "better",
+        "summary": "better: much more is right.",
+        "metric": {"name": "label accuracy"},
+        "baseline": {"value": BASE_SHARE, "n": len(ITEMS)},
+        "candidate": {"value": 1.0, "n": len(ITEMS)},
+        "forgetting": {"summary": "nothing was lost.", "within_limit": True},
+    },
+}
+FINDING = {"severity": "warns", "message": "3 rows contradict each other."}
+REPORT = {"status": "completed", "report": {"rows": 960, "findings": [FINDING]}}
+ADVICE = {"break_even": {"summary": ["It pays for itself after 15.6 months."]}}
 
 
 @pytest.fixture
 def client(fake: FakePlatform, monkeypatch: pytest.MonkeyPatch) -> OpenAI:
     monkeypatch.setattr(journey, "_POLL_SECONDS", 0.0)
-    # One request at a time: the small server answers by the request that came last.
-    monkeypatch.setattr("tunesmith.platform.demo.evaluation.CONCURRENCY", 1)
     model = {"id": "pocket", "object": "model", "created": 1, "owned_by": "tunesmith"}
     fake.on("GET", "/v1/models", _list(model, {**model, "id": "ft:pocket:demo:tickets:0"}))
     fake.on("POST", "/v1/files", _FILE)
     fake.on("POST", "/v1/fine_tuning/jobs", _job("validating_files"))
-    fake.on("POST", "/v1/chat/completions", lambda: _answer(fake))
+    fake.on("POST", "/v1/chat/completions", lambda: _chunks("ship"))
+    reports = iter([{"status": "in_progress"}, REPORT])
+    fake.on("GET", "/v1/files/file-1/report", lambda: next(reports))
+    verdicts = iter([{"status": "in_progress", "progress": 0.5}, EVALUATION])
+    fake.on("GET", "/v1/fine_tuning/jobs/ftjob-1/evaluation", lambda: next(verdicts))
+    fake.on("GET", "/v1/evaluations/evalrun_1/output_items", {"data": ITEMS})
+    fake.on("POST", "/v1/advice", ADVICE)
     return OpenAI(base_url=f"{fake.url}/v1", api_key="sk-demo", max_retries=0)
 
 
@@ -84,25 +98,34 @@ def test_the_journey_measures_base_and_tuned(client: OpenAI, fake: FakePlatform)
     stages, lines = Stages({"start_platform": 1.0}), Lines()
     report = travel(client, lines, stages)
     tickets = read_tickets(held_out_path())
-    shipping = sum(ticket.label == "shipping" for ticket in tickets)
     assert report.held_out == len(tickets) >= 100
-    assert report.base_accuracy == shipping / len(tickets)
+    assert report.base_accuracy == BASE_SHARE
     assert report.tuned_accuracy == 1.0
     assert (report.base_model, report.tuned_model) == ("pocket", TUNED)
     assert list(report.seconds) == [
-        "start_platform", "upload", "validate", "queue_wait", "train", "publish", "first_token",
-        "evaluation",
+        "start_platform", "upload", "data_report", "validate", "queue_wait", "train", "publish",
+        "first_token", "evaluation",
     ]  # fmt: skip
     spent = sum(report.seconds[s] for s in ("validate", "queue_wait", "train", "publish"))
     assert report.creation_to_first_tuned_token_s >= spent
     assert "succeeded  step 10/10 (100%)  loss 0.500" in lines.lines
     created = next(a for a in fake.asked if a.path == "/v1/fine_tuning/jobs").json()
     assert created["training_file"] == "file-1"
+    assert created["evaluation"] == {"file": "file-1"}
+    assert "evaluation: in_progress (50%)" in lines.lines
     assert json.loads(json.dumps(report.as_json()))["tuned_accuracy"] == 1.0
     out = Console(width=120, file=io.StringIO(), record=True)
     show_report(out, report)
     text = out.export_text()
-    assert "100.0%" in text
+    for said in (
+        "100.0%",
+        "Verdict: better. Much more is right.",
+        "nothing was lost.",
+        "960 rows, 0 findings block, 1 warn",
+        "warns: 3 rows contradict each other.",
+        "15.6 months",
+    ):
+        assert said in " ".join(text.split())
     assert "from job creation to the first tuned token" in text
 
 
@@ -139,22 +162,26 @@ def test_stages_that_were_over_between_two_looks_took_no_time() -> None:
     assert times.seconds() == {"validate": 4.0, "queue_wait": 0.0, "train": 0.0, "publish": 0.0}
 
 
-def test_only_an_exact_answer_is_right() -> None:
-    tickets = [Ticket("s", str(n), "billing") for n in range(4)]
-    assert accuracy(["billing", "Billing", "billing.", ""], tickets) == 0.25
-
-
-def test_answers_come_in_the_order_of_the_tickets(client: OpenAI) -> None:
-    tickets = read_tickets(held_out_path())[:5]
-    counted: list[int] = []
-    answers = ask_all(client, TUNED, tickets, counted.append)
-    assert answers == [ticket.label for ticket in tickets]
-    assert counted == [1, 2, 3, 4, 5]
+def test_an_evaluation_without_a_verdict_ends_the_demo(client: OpenAI, fake: FakePlatform) -> None:
+    fake.on("GET", "/v1/fine_tuning/jobs/ftjob-1", _job("succeeded", fine_tuned_model=TUNED))
+    fake.on("GET", "/v1/fine_tuning/jobs/ftjob-1/events", _list())
+    failed = EVALUATION | {"status": "failed", "error": {"code": "x", "message": "no engine"}}
+    fake.on("GET", "/v1/fine_tuning/jobs/ftjob-1/evaluation", failed)
+    with pytest.raises(DemoFailed, match="no engine"):
+        travel(client, Lines(), Stages())
 
 
 def test_examples_are_not_chosen_by_success() -> None:
-    tickets = [Ticket("s", f"t{n}", label) for n, label in enumerate(["a", "a", "b", "c"])]
-    picked = pick_examples(tickets, ["?"] * 4, ["x", "a", "b", "c"], count=2)
+    items = [
+        {
+            "input": f"t{n}",
+            "reference": label,
+            "baseline_answer": None,
+            "candidate_answer": answer,
+        }
+        for n, (label, answer) in enumerate([("a", "x"), ("a", "a"), ("b", "b"), ("c", "c")])
+    ]
+    picked = pick_examples(items, count=2)
     assert [(p.ticket, p.tuned) for p in picked] == [("t0", "x"), ("t2", "b")]
 
 

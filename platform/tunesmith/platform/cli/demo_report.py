@@ -108,10 +108,10 @@ def _show_break_even(out: Console, advice: Mapping[str, Any]) -> None:
     least, most = asked["monthly_cost"]
     out.print(
         Text("Break-even: ", style="bold").append(
-            f"{advice['break_even']['summary'][0]} That is for {asked['queries_per_month']:,} queries a"
-            f" month at ${asked['price_per_query']} each on an API today, ${low:,} to ${high:,} for data"
-            f" and training, and ${least} to ${most} a month for serving. For yours: `tunesmith"
-            " advise`.",
+            f"{advice['break_even']['summary'][0]} That is for"
+            f" {asked['queries_per_month']:,} queries a month at ${asked['price_per_query']} each"
+            f" on an API today, ${low:,} to ${high:,} for data and training, and ${least} to ${most} a"
+            " month for serving. For yours: `tunesmith advise`.",
             style="default",
         )
     )
