@@ -31,6 +31,7 @@ JOB_SECONDS = 240.0
 PARTS = {
     "engine": "vllm.entrypoints.openai.api_server",
     "dispatcher": "tunesmith.workers.dispatcher",
+    "evaluator": "tunesmith.workers.evaluator",
     "gateway": "tunesmith.gateway",
     "trainer": "ray::CohortActor",
 }

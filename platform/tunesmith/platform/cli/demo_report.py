@@ -110,7 +110,7 @@ def _show_break_even(out: Console, advice: Mapping[str, Any]) -> None:
         Text("Break-even: ", style="bold").append(
             f"{advice['break_even']['summary'][0]} That is for"
             f" {asked['queries_per_month']:,} queries a month at ${asked['price_per_query']} each"
-            f" on an API today, ${low:,} to ${high:,} for data and training, and ${least} to ${most} a"
+            f" on an API today, ${low:,} to ${high:,} for data and training, ${least} to ${most} a"
             " month for serving. For yours: `tunesmith advise`.",
             style="default",
         )

@@ -7,6 +7,8 @@ beside it, and what it takes of memory is given back with its process.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.process
+import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
@@ -123,7 +125,10 @@ def _in_process(work: ReportWork, given_up: threading.Event) -> dict[str, Any] |
 
 
 def make_report(work: ReportWork) -> dict[str, Any]:
-    """The report as JSON values; runs in a process of its own."""
+    """The report as JSON values; runs in a process of its own, which ends with the evaluator."""
+    evaluator = multiprocessing.parent_process()
+    if evaluator is not None:
+        threading.Thread(target=_end_with, args=(evaluator,), daemon=True).start()
     from tunesmith.platform.data_report.report import build_report
     from tunesmith.platform.data_report.tokens import TokenCounter
 
@@ -135,3 +140,9 @@ def make_report(work: ReportWork) -> dict[str, Any]:
     storage = Storage(work.storage_url)
     with storage.open_read(work.examples_key) as stream:
         return build_report(read_normalised(stream), tokens=tokens).as_json()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    # A pool's process holds both ends of its queue, so it would wait for a killed parent for ever.
+    parent.join()
+    os._exit(1)
