@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .answering import Item
-from .engine_client import EngineClient, EngineRefused
+from .engine_client import EngineClient, EngineRefused, ModelNotServed
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,49 @@ async def likelihood(
 ) -> Likelihood | None:
     """How likely `model` answers with the message `answer`; None where it does not fit.
 
-    The answer's tokens are those that follow the prompt in the whole conversation, its end of turn
-    included; where the template writes the whole otherwise, those of the bare text.
+    The answer's tokens are those that follow the prompt in the whole conversation up to its end of
+    turn, as training learns them; where the template writes the whole otherwise, those of the bare
+    text.
+
+    Raises:
+        ModelNotServed: the engine doesn't know the model.
+        EngineUnreachable: no engine answers.
     """
     try:
         prompt = await client.tokenize(messages, tools=tools, prompt=True)
         whole = await client.tokenize([*messages, answer], tools=tools, prompt=False)
-        if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
-            whole = prompt + await client.tokenize_text(str(answer.get("content") or ""))
-        if len(whole) == len(prompt):
-            return None
-        listed = await client.token_logprobs(model, whole)
+        own = whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
+        # What a template writes after the end of turn is neither learned nor generated.
+        while len(own) > 1 and await client.is_blank(own[-1]):
+            own.pop()
+        if not own:
+            own = await client.tokenize_text(str(answer.get("content") or ""))
+    except ModelNotServed:
+        raise
+    except EngineRefused:  # a conversation that the template does not take
+        return None
+    return await continuation(client, model, prompt, own)
+
+
+async def continuation(
+    client: EngineClient, model: str, prompt: Sequence[int], own: Sequence[int]
+) -> Likelihood | None:
+    """How likely `model` continues the token ids `prompt` with `own`; None where it does not fit.
+
+    Raises:
+        ModelNotServed: the engine doesn't know the model.
+        EngineUnreachable: no engine answers.
+    """
+    if not own or not prompt:
+        return None
+    try:
+        listed = await client.token_logprobs(model, [*prompt, *own])
+    except ModelNotServed:
+        raise
     except EngineRefused:  # longer than the context
         return None
-    own = listed[len(prompt) - 1 :]
-    return Likelihood(sum(own), len(own))
+    nats = listed[len(prompt) - 1 :]
+    return Likelihood(sum(nats), len(nats))
 
 
 async def likelihoods(
