@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from tunesmith.platform import data_reports
-from tunesmith.platform.database.models import File
+from tunesmith.platform.database.models import File, Job
 from tunesmith.platform.database.paging import Page, page
 from tunesmith.platform.domain import ids
 from tunesmith.platform.domain.errors import NotFound
@@ -168,5 +168,9 @@ def _delete(session: Session, wanted: File) -> list[str]:
     file.deleted_at = time.time()
     session.flush()
     report = None if file.examples_key is None else data_reports.report_key(tenant_id, file_id)
-    keys = [report] if len(living) > 1 else [file.storage_key, file.examples_key, report]
+    # What jobs held out of it are copies of its examples.
+    copies = session.scalars(select(Job.held_out_key).where(Job.training_file == file_id)).all()
+    keys = [report, *copies]
+    if len(living) == 1:
+        keys = [file.storage_key, file.examples_key, *keys]
     return [key for key in keys if key is not None]

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
 from tunesmith.platform.data_reports import report_key
+from tunesmith.platform.database.models import Job
 from tunesmith.platform.domain.errors import NotFound
 from tunesmith.platform.files import delete_file, examples_key, get_file, list_files, original_key
 
@@ -77,3 +79,13 @@ def test_a_list_can_keep_to_a_purpose(world: World) -> None:
     with world.database.reading() as session:
         found = list_files(session, tenant, purpose="fine-tune-results")
     assert [f.id for f in found.items] == [result]
+
+
+def test_what_jobs_held_out_of_a_file_goes_with_it(world: World) -> None:
+    tenant = world.tenant()
+    job_id = world.job(tenant)
+    with world.database.transaction() as session:
+        job = session.scalars(select(Job).where(Job.id == job_id)).one()
+        job.held_out_key = f"jobs/{job_id}/held-out.jsonl"
+    file = world.training_files[tenant]
+    assert f"jobs/{job_id}/held-out.jsonl" in delete(world, tenant, file)
