@@ -77,7 +77,11 @@ def only_base(client: OpenAI) -> str:
     Raises:
         CommandFailed: there are several, or none.
     """
-    bases = [model.id for model in client.models.list() if model.owned_by == "tunesmith"]
+    bases = [
+        model.id
+        for model in client.models.list()
+        if model.owned_by == "tunesmith" and not model.id.startswith("ft:")
+    ]
     if len(bases) != 1:
         known = ", ".join(bases) or "none"
         raise CommandFailed(f"Say which model with --model; base models here: {known}.")
