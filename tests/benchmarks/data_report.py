@@ -53,9 +53,7 @@ def main() -> None:
 def _measured(folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.data_report"]
     account = folder / "account.json"
-    subprocess.run(
-        [*command, "--worker", str(folder), str(account)], check=True, cwd=ROOT
-    )
+    subprocess.run([*command, "--worker", str(folder), str(account)], check=True, cwd=ROOT)
     content: dict[str, Any] = json.loads(account.read_text())
     return content
 

@@ -11,9 +11,9 @@ from pathlib import Path
 LABELS = ("billing", "orders", "returns", "shipping", "account", "bugs", "stock", "privacy")
 SYSTEM = "Sort the customer's message into one of our queues and answer with its name alone."
 
-_ONSETS = ["b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "r", "s", "sh", "st", "t", "tr", "v", "w"]
-_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "oo"]
-_CODAS = ["b", "ck", "d", "l", "m", "n", "nd", "r", "rt", "s", "st", "t"]
+_ONSETS = (*"bcdfghjklmnprstvw", "br", "ch", "dr", "fl", "gr", "pl", "sh", "st", "tr")
+_VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "oo")
+_CODAS = ("b", "ck", "d", "l", "m", "n", "nd", "r", "rt", "s", "st", "t")
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,7 @@ def planted(rows: int, each: int, seed: int = 0, long_words: int = 600) -> Plant
         "contradictions": lambda row: Row(row.prompt, _another(rng, row.answer)),
     }
     alone: dict[str, Callable[[], Row]] = {
-        "label_errors": lambda: (lambda row: Row(row.prompt, _another(rng, row.answer)))(
-            speech.row()
-        ),
+        "label_errors": lambda: _mislabelled(rng, speech.row()),
         "outliers": lambda: Row(speech.foreign(), rng.choice(LABELS)),
         "nothing_to_learn": lambda: Row(speech.prose(long_words), rng.choice(LABELS)),
     }
@@ -124,6 +122,10 @@ def write_chats(path: Path, rows: Iterable[Row]) -> None:
                 {"role": "assistant", "content": row.answer},
             ]
             out.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
+
+
+def _mislabelled(rng: random.Random, row: Row) -> Row:
+    return Row(row.prompt, _another(rng, row.answer))
 
 
 def _another(rng: random.Random, label: str) -> str:

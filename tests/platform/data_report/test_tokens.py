@@ -16,7 +16,7 @@ from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.examples import Example
 from tunesmith.workers.pocket import model_directory
 
-WORDS = ["Where", "is", "my", "order?", "It's", "12", "days", "late;", "", "naïve", "東京", "\n\n", "ok!!", "<tag>", "don't", "3.5", "refund"]
+WORDS = ("Where", "is", "my", "order?", "It's", "12", "late;", "", "naïve", "東京", "\n\n", "<b>")
 
 
 def _chat(rng: random.Random, line: int) -> Example:
@@ -68,7 +68,7 @@ def test_counts_equal_the_renderers(
     counter = TokenCounter.from_directory(folder, context_length)
     rng = random.Random(7)
     examples = [_chat(rng, line) for line in range(1, 201)]
-    seen = set()
+    seen: set[bool | str] = set()
     for example, counted in zip(examples, counter.count(examples), strict=True):
         try:
             rendered = renderer.render({"messages": example.messages, "tools": example.tools})
@@ -119,7 +119,7 @@ def test_tools_are_rendered_as_the_renderer_does(tmp_path: Path) -> None:
         "function": {"name": "look", "arguments": '{"order": "é12"}'},
     }
     tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Where is é12?"},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "Oslo", "tool_call_id": "c1"},

@@ -177,8 +177,9 @@ def _write_rebalanced(
     from tunesmith.platform.data_report.report import read_table
 
     table = read_table(path, columns or [])
+    sample = None if production is None else read_table(production, columns or [])
     try:
-        kept = set(rebalanced_rows(table, production and read_table(production, columns or [])))
+        kept = set(rebalanced_rows(table, sample))
     except ValueError as error:
         raise CommandFailed(f"--rebalance: {error}") from error
     written = 0

@@ -21,7 +21,7 @@ def tf_idf(texts: Sequence[str]) -> Any:
         alternate_sign=False,
         norm=None,
         dtype="float32",
-        token_pattern=r"(?u)\b\w+\b",
+        token_pattern=r"(?u)\b\w+\b",  # noqa: S106 - no password
     )
     transformer: Any = TfidfTransformer(sublinear_tf=True)
     return transformer.fit_transform(hashing.transform(texts))

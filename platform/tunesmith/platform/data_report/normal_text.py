@@ -32,3 +32,9 @@ def shortened(text: str, length: int = 120) -> str:
     """`text` on one line, cut at `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def shared_beginning(one: str, other: str) -> str:
+    """The longest text that both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return one[: next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))]

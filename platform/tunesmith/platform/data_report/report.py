@@ -156,7 +156,9 @@ def build_report(
         categorical=categorical,
         labels=_labels(table) if categorical else {},
         production_labels=_labels(sample) if categorical and sample is not None else {},
-        tokens=tally and tally.figures(epochs, seconds_per_token, price_per_hour),
+        tokens=(
+            None if tally is None else tally.figures(epochs, seconds_per_token, price_per_hour)
+        ),
         findings=sorted(findings, key=lambda f: (_ORDER[f.severity], -f.share, f.check)),
     )
 
@@ -219,11 +221,8 @@ def check_file(
         OSError: a file cannot be opened.
     """
     renaming = list(columns)
-    others = {
-        name: read_table(other, renaming)
-        for name, other in (("validation", validation), ("production", production))
-        if other is not None
-    }
+    held_out = None if validation is None else read_table(validation, renaming)
+    sample = None if production is None else read_table(production, renaming)
     source = Path(path)
     try:
         mapping = parse_column_options(renaming)
@@ -231,7 +230,12 @@ def check_file(
             renamed_columns(source, mapping) if mapping else nullcontext(source) as readable,
             readable.open("rb") as stream,
         ):
-            return build_report(read_examples(stream, source.name), **others, **options)
+            return build_report(
+                read_examples(stream, source.name),
+                validation=held_out,
+                production=sample,
+                **options,
+            )
     except ExamplesError as error:
         return broken_report(error)
 

@@ -7,14 +7,13 @@ cases, of 0.6 in 99 %. Each candidate is then compared itself.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .normal_text import numbers_of
+from .normal_text import numbers_of, shared_beginning
 
 SAME_ABOVE = 88.0
 """Normalised Indel similarity (rapidfuzz's `ratio`, 0 to 100) from which texts are nearly the same:
@@ -41,8 +40,8 @@ Pairs = NDArray[np.int64]
 def similar_pairs(texts: Sequence[str]) -> Pairs:
     """Pairs of texts that are nearly the same and have the same numbers in them.
 
-    What nearly all texts begin or end with, such as an instruction, is left out of the comparison. Not
-    every pair of a large group is listed, but enough to connect it.
+    What nearly all texts begin or end with, such as an instruction, is left out. Not every pair of
+    a large group is listed, but enough to connect it.
 
     Args:
         texts: of words in one case (`words_of`), no two equal.
@@ -72,7 +71,7 @@ def _common_beginning(texts: Sequence[str]) -> str:
     best = ""
     for first, last in pairs:  # everything between them shares what they share
         if first.startswith(best) and last.startswith(best):
-            best = os.path.commonprefix([first, last])
+            best = shared_beginning(first, last)
     return best
 
 
@@ -188,9 +187,10 @@ def _same(texts: list[str], pairs: Pairs) -> Pairs:
         score_cutoff=SAME_ABOVE,
         workers=-1,
     )
-    near = pairs[scores >= SAME_ABOVE]
+    near: Pairs = pairs[scores >= SAME_ABOVE]
     same_numbers = [numbers_of(texts[a]) == numbers_of(texts[b]) for a, b in near]
-    return near[np.asarray(same_numbers, dtype=bool)]
+    kept: Pairs = near[np.asarray(same_numbers, dtype=bool)]
+    return kept
 
 
 def connected(pairs: Pairs, count: int) -> list[list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tunesmith.platform.examples import Example, ExamplesKind
@@ -33,7 +34,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
-    @property
+    @cached_property
     def questions(self) -> list[str]:
         """The inputs without a system message at their head, which many rows share."""
         return [_without_system(text) for text in self.inputs]

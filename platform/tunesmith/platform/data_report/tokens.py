@@ -8,7 +8,6 @@ row, the tail cut off at the context length.
 from __future__ import annotations
 
 import json
-import os.path
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.examples import Example
 
 from .chat_template import ChatTemplate, Message, served_tools
+from .normal_text import shared_beginning
 
 _BATCH = 512
 _NO_LIMIT = 1 << 40  # what tokenizers report as `model_max_length` when nobody set it
@@ -166,14 +166,11 @@ class TokenCounter:
         self, history: list[Message], spoken: list[Message], tools: list[dict[str, Any]] | None
     ) -> str:
         """The text before the last message's content: what two different contents share."""
-        return os.path.commonprefix(
-            [
-                self._template.text(
-                    [*history, {**spoken[-1], "content": content}], tools, prompt=False
-                )
-                for content in ("0", "1")
-            ]
+        one, other = (
+            self._template.text([*history, {**spoken[-1], "content": content}], tools, prompt=False)
+            for content in ("0", "1")
         )
+        return shared_beginning(one, other)
 
     def _encoded(self, texts: Iterable[str]) -> dict[str, list[int]]:
         unique = list(dict.fromkeys(texts))
@@ -183,7 +180,7 @@ class TokenCounter:
     def _rows(
         self, turns: list[_Turn], ids: dict[str, list[int]]
     ) -> list[tuple[list[int], bytearray]]:
-        """(ids, learned or not) of each row of a chat before the cut, as the renderer makes them."""
+        """(ids, learned or not) of each row of a chat before the cut, as the renderer does."""
         rows: list[tuple[list[int], bytearray]] = []
         for turn in turns:
             prompt = ids[turn.prompt]
