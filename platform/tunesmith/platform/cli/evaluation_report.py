@@ -104,7 +104,7 @@ def _number(value: float | None) -> str:
 
 def item_rows(items: Sequence[Mapping[str, Any]], *, better: bool) -> list[tuple[str, ...]]:
     """Those of an evaluation's items that got better, or worse: input, reference, both answers."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for item in items:
         before, after = item.get("baseline_score"), item.get("candidate_score")
         if before is None or after is None or before == after:

@@ -19,7 +19,7 @@ SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LIVE = sa.text("deleted_at IS NULL")
 
 
-def _json() -> sa.types.TypeEngine[object]:
+def _json() -> sa.JSON:
     return sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), "postgresql")
 
 
