@@ -8,11 +8,14 @@ import json
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 
 import openai
+import polars as pl
 import pytest
 from tests.gateway.conftest import MakeGateway
 from tests.gateway.gateways import Gateway, Tenant, error_of, examples, wait_for
+from tests.platform.examples.workbooks import sheet_data, workbook
 
 
 def stored(gateway: Gateway, tenant: Tenant) -> list[str]:
@@ -123,6 +126,28 @@ def test_csv_cells_may_have_quotes_and_newlines(tenant: Tenant) -> None:
     rows = "".join(f'"q ""{n}""\nsecond line",answer {n}\r\n' for n in range(10))
     data = b"\xef\xbb\xbf" + f"prompt,completion\r\n{rows}".encode()
     assert tenant.client.files.retrieve(tenant.upload(data, "t.csv")).bytes == len(data)
+
+
+def test_parquet_and_sheets_are_files_of_examples(gateway: Gateway, tenant: Tenant) -> None:
+    parquet = BytesIO()
+    pl.DataFrame(
+        {"prompt": [f"q {n}" for n in range(12)], "completion": ["yes", "no"] * 6}
+    ).write_parquet(parquet)
+    sheet = workbook(sheet_data([["question", "answer"], *([f"q {n}", n] for n in range(12))]))
+    for name, data in (("t.parquet", parquet.getvalue()), ("t.xlsx", sheet)):
+        made = tenant.client.files.create(file=(name, data), purpose="fine-tune")
+        assert (made.bytes, made.status) == (len(data), "processed")
+        assert tenant.client.files.content(made.id).read() == data
+    assert len(stored(gateway, tenant)) == 4
+    bad = workbook(sheet_data([["question", "answer"], ["a", "b"], ["c", ""]]))
+    for name, data, says in (
+        ("t.xlsx", bad, "line 3: the answer is empty"),
+        ("t.parquet", parquet.getvalue()[:-20], "damaged Parquet"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=says) as refused:
+            tenant.client.files.create(file=(name, data), purpose="fine-tune")
+        assert refused.value.code == "invalid_examples"
+    assert len(stored(gateway, tenant)) == 4
 
 
 def form(*parts: tuple[str, str, bytes], boundary: str = "XX") -> tuple[dict[str, str], bytes]:

@@ -176,8 +176,6 @@ def test_empty_files(data: bytes, filename: str) -> None:
     ("data", "filename", "said"),
     [
         (b'[{"prompt":"a"}]', "x.json", "jq -c"),
-        (b"PK\x03\x04rest", "x.csv", "spreadsheet"),
-        (b"PAR1rest", "x.csv", "Parquet"),
         (b"hello", "x.jsonl", "broken JSON at column 1"),
         (b"hello", "x", "its columns are: 'hello'"),
     ],

@@ -78,7 +78,7 @@ def _row(file: dict[str, Any]) -> tuple[object, ...]:
 
 @app.command()
 def upload(
-    path: Annotated[Path, typer.Argument(help="JSONL or CSV.", metavar="FILE")],
+    path: Annotated[Path, typer.Argument(help="JSONL, CSV, Parquet or .xlsx.", metavar="FILE")],
     column: Columns = None,
     purpose: Annotated[str, typer.Option(help="What it is for.")] = "fine-tune",
     as_json: AsJson = False,

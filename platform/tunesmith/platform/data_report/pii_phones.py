@@ -24,7 +24,8 @@ _CALL = re.compile(
 """Words before a number that make it one to call."""
 
 _DATE_OR_TIME = re.compile(
-    r"(?:19|20)\d\d[-./ ][01]?\d[-./ ][0-3]?\d(?:\D.*)?|[0-3]?\d[-./ ][0-3]?\d[-./ ](?:19|20)\d\d(?:\D.*)?"
+    r"(?:19|20)\d\d[-./ ][01]?\d[-./ ][0-3]?\d(?:\D.*)?"
+    r"|[0-3]?\d[-./ ][0-3]?\d[-./ ](?:19|20)\d\d(?:\D.*)?"
 )
 _TRUNK = ("DE", "GB", "FR", "NL", "AT", "CH", "IT", "BE", "SE", "AU", "JP", "IN", "ZA")
 """Countries whose numbers start with 0 at home, or did."""

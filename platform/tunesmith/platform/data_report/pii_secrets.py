@@ -34,7 +34,8 @@ _FORM_HINTS = (
 """One of these is in each of the forms; looking for them first is much faster."""
 
 _NAMED = re.compile(
-    r"(?:api[ _-]?key|access[ _-]?key|secret(?:[ _-]?key)?|(?:auth|access|bearer|refresh)?[ _-]?token"
+    r"(?:api[ _-]?key|access[ _-]?key|secret(?:[ _-]?key)?"
+    r"|(?:auth|access|bearer|refresh)?[ _-]?token"
     r"|bearer|password|passwort|passwd|pwd|kennwort|mot de passe|contraseña|senha)"
     r"[\"']?(?:\s*[:=]+\s*|\s+(?:is|ist|lautet|est|es)[: ]\s*|\s+)[\"'`]?"
     r"(?P<value>[^\s\"'`,;<>()]{8,})",

@@ -27,96 +27,13 @@ _FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
 _STOPS = ".!?…。！？｡؟۔।॥։:;"
 _CLOSERS = "\"'”’»)]}*_`>）」』】›“‘"
 _OPENERS = "([{,-–—/&+=<«„（「'\"“‘"
-_DANGLING = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "and",
-        "or",
-        "but",
-        "of",
-        "to",
-        "for",
-        "with",
-        "from",
-        "at",
-        "by",
-        "because",
-        "your",
-        "our",
-        "their",
-        "its",
-        "is",
-        "are",
-        "was",
-        "were",
-        "will",
-        "would",
-        "should",
-        "that",
-        "which",
-        "if",
-        "when",
-        "und",
-        "oder",
-        "der",
-        "die",
-        "das",
-        "den",
-        "dem",
-        "des",
-        "ein",
-        "eine",
-        "einen",
-        "einem",
-        "einer",
-        "mit",
-        "von",
-        "zu",
-        "für",
-        "ist",
-        "sind",
-        "wird",
-        "weil",
-        "dass",
-        "et",
-        "ou",
-        "le",
-        "la",
-        "les",
-        "un",
-        "une",
-        "des",
-        "du",
-        "de",
-        "à",
-        "pour",
-        "avec",
-        "que",
-        "qui",
-        "est",
-        "y",
-        "o",
-        "el",
-        "los",
-        "las",
-        "una",
-        "con",
-        "por",
-        "para",
-        "en",
-        "e",
-        "ou",
-        "do",
-        "da",
-        "com",
-        "het",
-        "een",
-        "van",
-        "voor",
-    ]
-)
+_TEXT_OF_DANGLING = """
+the a an and or but of to for with from at by because your our their its is are was were
+will would should that which if when und oder der die das den dem des ein eine einen einem
+einer mit von zu für ist sind wird weil dass et ou le la les un une des du de à pour avec
+que qui est y o el los las una con por para en e ou do da com het een van voor
+"""
+_DANGLING = frozenset(_TEXT_OF_DANGLING.split())
 """Words that no sentence ends with, or hardly any."""
 
 _CODE = re.compile(r"[{}=<>]|\w\(|^\s*(?:#|//|--)|\b(?:SELECT|FROM|WHERE|return|import)\b")
@@ -228,16 +145,15 @@ def _ends(answer: str) -> bool:
         return False
     if unicodedata.category(last)[0] in "SPMC":  # an emoji, a degree sign, a percent sign
         return True
-    lines = text.rsplit("\n", 2)
-    line = lines[-1]
-    if _BEYOND.search(line):
-        return True
-    if len(lines) > 1 and _is_unpunctuated_line(line, lines[-2]):
-        return True
+    before, _, line = text.rpartition("\n")
     return (
-        bool(_CODE.search(line[-40:]))
-        and "(" not in line.replace("()", "")[-12:]
-        and not _dangles(line)
+        _BEYOND.search(line) is not None
+        or (before != "" and _is_unpunctuated_line(line, before))
+        or (
+            _CODE.search(line[-40:]) is not None
+            and "(" not in line.replace("()", "")[-12:]
+            and not _dangles(line)
+        )
     )
 
 

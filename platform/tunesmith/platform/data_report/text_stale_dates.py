@@ -31,7 +31,7 @@ _DATE = (
 _BEFORE = (
     r"\bas (?:of|at|from) ",
     r"\bcurrent(?:ly)?,? (?:as of |in |for |to |\()?",
-    r"\b(?:today|now|the current date|the date|the current year|the year|it) is (?:now |currently )?",
+    r"\b(?:today|now|the (?:current )?(?:date|year)|it) is (?:now |currently )?",
     r"\bthis (?:year|month)(?: is| of|,)?,? \(?",
     r"\b(?:last |most recently |recently )?(?:updated|revised)(?: on| in|:)? ",
     r"\bup to date (?:as of|to|for) |\bcurrent as of ",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tunesmith.platform.domain.errors import InvalidRequest
 
+from .binary import PARQUET, ZIP
 from .csv_rows import DELIMITERS, CsvReader
 from .errors import ExamplesError, Problem, Unreadable
 from .lines import Line, read_lines
@@ -71,6 +72,12 @@ def _new_header(path: Path, mapping: Mapping[str, str]) -> tuple[bytes, int]:
             yield line
 
     with path.open("rb") as stream:
+        if stream.read(4).startswith((*PARQUET, ZIP)):
+            raise ExamplesError(
+                path.name,
+                [Problem(None, "only a CSV's columns can be renamed. Rename them in the file.")],
+            )
+        stream.seek(0)
         bom = 3 if stream.read(3) == b"\xef\xbb\xbf" else 0
         found: list[str] = []
         for delimiter in DELIMITERS:

@@ -120,7 +120,7 @@ def read_csv_rows(lines: Iterable[Line], delimiter: str) -> Iterator[Example | P
             )
             continue
         try:
-            yield _read_cells(rows.line, [_newlines(cell) for cell in row], columns, names)
+            yield read_row(rows.line, [_newlines(cell) for cell in row], columns, names)
         except Refusal as refusal:
             yield Problem(rows.line, str(refusal))
 
@@ -143,17 +143,31 @@ def _find_columns(header: list[str]) -> Pair | Choice | None:
     return find_choice(header) or find_pair(header)
 
 
-def _columns(header: list[str], line: int) -> Pair | Choice:
+def columns_of(header: list[str], line: int) -> Pair | Choice | None:
+    """The columns that a table's header in `line` names; None where it names none.
+
+    Raises:
+        Unreadable: it names one twice.
+    """
     try:
-        columns = _find_columns(header)
+        return _find_columns(header)
     except Refusal as refusal:
         raise Unreadable(Problem(line, str(refusal))) from refusal
+
+
+def _columns(header: list[str], line: int) -> Pair | Choice:
+    columns = columns_of(header, line)
     if columns is None:
         raise Unreadable(Problem(line, missing_columns(header)))
     return columns
 
 
-def _read_cells(line: int, cells: list[str], columns: Pair | Choice, names: list[str]) -> Example:
+def read_row(line: int, cells: list[str], columns: Pair | Choice, names: list[str]) -> Example:
+    """The example of a table's row.
+
+    Raises:
+        Refusal: a cell that is needed is empty, or both answers are the same.
+    """
     if isinstance(columns, Choice):
         return read_cells(line, cells, columns, names)
     system = None if columns.system is None else cells[columns.system]

@@ -23,15 +23,20 @@ class FileFormat(StrEnum):
     PAIR_CSV = "csv pairs"
     PREFERENCE_JSONL = "jsonl preferences"
     PREFERENCE_CSV = "csv preferences"
+    CHAT_PARQUET = "parquet chat"
+    PAIR_PARQUET = "parquet pairs"
+    PREFERENCE_PARQUET = "parquet preferences"
+    PAIR_XLSX = "xlsx pairs"
+    PREFERENCE_XLSX = "xlsx preferences"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One conversation to learn from, or two answers to one of which the first is preferred.
 
-    `line` is where it starts in the file that the user wrote, from 1. `messages` are OpenAI chat
-    messages with these fields, in this order, and no others: `role`, `content` (always a string,
-    empty beside tool calls), `name`, `tool_calls`, `tool_call_id`, `weight` (assistant only: 0 is
+    `line` is where it starts in the file that the user wrote, from 1 (of Parquet and sheets the
+    row). `messages` are OpenAI chat messages with these fields, in this order, and no others:
+    `role`, `content` (always a string, empty beside tool calls), `name`, `tool_calls`, `tool_call_id`, `weight` (assistant only: 0 is
     context, 1 or absent is learned). `tools` is OpenAI's list of tools, or None.
 
     In a preference `messages` is the input, and `preferred` and `rejected` are the answers to it,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from .errors import Problem, Refusal
 from .example import Example, ExamplesKind
@@ -24,20 +24,45 @@ def read_json_rows(lines: Iterable[Line]) -> Iterator[Example | Problem]:
 
     Of the lines whose kind is not that of the first one, the first is a problem.
     """
-    kind: ExamplesKind | None = None
-    start = 0  # line of the example that decided the kind
-    mixed = False
+    return read_objects(_objects(lines))
+
+
+class ObjectRow(NamedTuple):
+    """A row as a JSON object, or what keeps it from being one.
+
+    `escaped` where its texts may hold what UTF-8 itself excludes, and have to be looked at.
+    """
+
+    number: int
+    value: dict[str, Any] | Refusal
+    escaped: bool = True
+
+
+def _objects(lines: Iterable[Line]) -> Iterator[ObjectRow]:
     for number, line in lines:
         if not line.strip():
             continue
         text = line.removeprefix("\ufeff")  # amid the file it comes from `cat`
         try:
-            row = _object(text)
+            yield ObjectRow(number, _object(text), escaped="\\u" in text)
+        except Refusal as refusal:
+            yield ObjectRow(number, refusal)
+
+
+def read_objects(rows: Iterable[ObjectRow]) -> Iterator[Example | Problem]:
+    """As `read_json_rows`, of rows that are objects already."""
+    kind: ExamplesKind | None = None
+    start = 0  # line of the example that decided the kind
+    mixed = False
+    for number, row, escaped in rows:
+        try:
+            if isinstance(row, Refusal):
+                raise row
             found = _kind(row)
             if kind is None:
                 kind, start = found, number
             if found is None or found is kind:
-                yield _read_row(number, row, escaped="\\u" in text)
+                yield _read_row(number, row, escaped=escaped)
             elif kind is not None and not mixed:
                 mixed = True
                 raise Refusal(

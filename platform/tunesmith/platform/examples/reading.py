@@ -1,18 +1,22 @@
-"""From uploaded bytes to examples: one pass, one example in memory at a time."""
+"""From uploaded bytes to examples: one pass, one example in memory at a time (of a sheet, all)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
 from typing import Any, Protocol
 
+from .binary import OLE, PARQUET, ZIP, Peeked
 from .csv_rows import detect_delimiter, likely_delimiter, read_csv_rows
 from .errors import ExamplesError, Problem, ProblemList, Unreadable
 from .example import Example, ExamplesKind, FileFormat
 from .json_rows import is_chat_row, read_json_rows
 from .lines import Line, SupportsRead, read_lines
+from .parquet_rows import read_parquet
+from .xlsx_rows import read_xlsx, refuse_ole
 
 
 class SupportsWrite(Protocol):
@@ -42,14 +46,16 @@ class ExamplesSummary:
 def read_examples(stream: SupportsRead, filename: str) -> Iterator[Example]:
     """The examples of an uploaded file, in its order, all of one kind.
 
-    `stream` is read from where it stands, without seeking, and `filename` is a hint of the format
-    where the content leaves doubt. At the first problem the examples stop, the rest of the file is
-    looked through, and then all problems are raised together.
+    `stream` is read from where it stands, without seeking (Parquet and .xlsx, which need it, are
+    copied to a temporary file where `stream` is none on disk), and `filename` is a hint of the
+    format where the content leaves doubt. At the first problem the examples stop, the rest of the
+    file is looked through, and then all problems are raised together.
 
     Raises:
         ExamplesError: the file has problems, or holds no example.
     """
-    yield from _scan(stream, filename).examples()
+    with _scan(stream, filename) as scan:
+        yield from scan.examples()
 
 
 def check_examples(stream: SupportsRead, filename: str) -> ExamplesSummary:
@@ -66,19 +72,19 @@ def write_normalised(stream: SupportsRead, filename: str, out: SupportsWrite) ->
 
 
 def _summarise(stream: SupportsRead, filename: str, out: SupportsWrite | None) -> ExamplesSummary:
-    scan = _scan(stream, filename)
     examples = messages = learned = characters = 0
     kind = ExamplesKind.CHAT
-    for example in scan.examples():
-        examples += 1
-        kind = example.kind
-        answers = [*(example.preferred or ()), *(example.rejected or ())]
-        for message in chain(example.messages, answers):
-            messages += 1
-            characters += len(message["content"])
-        learned += len(example.preferred or ()) or sum(map(_is_learned, example.messages))
-        if out is not None:
-            out.write(example.to_json())
+    with _scan(stream, filename) as scan:
+        for example in scan.examples():
+            examples += 1
+            kind = example.kind
+            answers = [*(example.preferred or ()), *(example.rejected or ())]
+            for message in chain(example.messages, answers):
+                messages += 1
+                characters += len(message["content"])
+            learned += len(example.preferred or ()) or sum(map(_is_learned, example.messages))
+            if out is not None:
+                out.write(example.to_json())
     form = scan.format if kind is ExamplesKind.CHAT else _PREFERENCES[scan.format]
     return ExamplesSummary(kind, form, examples, messages, learned, characters)
 
@@ -88,6 +94,9 @@ _PREFERENCES = {
     FileFormat.CHAT_JSONL: FileFormat.PREFERENCE_JSONL,
     FileFormat.PAIR_JSONL: FileFormat.PREFERENCE_JSONL,
     FileFormat.PAIR_CSV: FileFormat.PREFERENCE_CSV,
+    FileFormat.CHAT_PARQUET: FileFormat.PREFERENCE_PARQUET,
+    FileFormat.PAIR_PARQUET: FileFormat.PREFERENCE_PARQUET,
+    FileFormat.PAIR_XLSX: FileFormat.PREFERENCE_XLSX,
 }
 
 
@@ -122,21 +131,43 @@ class _Scan:
             raise ExamplesError(self.filename, [Problem(None, sentence)])
 
 
-def _scan(stream: SupportsRead, filename: str) -> _Scan:
+@contextmanager
+def _scan(stream: SupportsRead, filename: str) -> Iterator[_Scan]:
+    """The file, recognised; its rows are to be read inside the block."""
+    peeked = Peeked(stream)
+    with ExitStack() as stack:
+        try:
+            scan = _binary(peeked, filename, stack) or _text(peeked, filename)
+        except Unreadable as error:
+            raise ExamplesError(filename, [error.problem]) from error
+        yield scan
+
+
+def _binary(peeked: Peeked, filename: str, stack: ExitStack) -> _Scan | None:
+    """A file that is no text; None where it is."""
+    if peeked.head.startswith(OLE):
+        raise Unreadable(Problem(None, refuse_ole(peeked.head)))
+    if peeked.head.startswith(PARQUET):
+        form, rows = read_parquet(stack.enter_context(peeked.on_disk(".parquet")))
+    elif peeked.head.startswith(ZIP):
+        form, rows = FileFormat.PAIR_XLSX, read_xlsx(stack.enter_context(peeked.on_disk(".xlsx")))
+    else:
+        return None
+    return _Scan(filename, form, rows)
+
+
+def _text(stream: SupportsRead, filename: str) -> _Scan:
     lines = read_lines(stream)
-    try:
-        first = next((line for line in lines if line.text.strip()), None)
-        if first is None:
-            raise Unreadable(Problem(None, "the file is empty. Add a line for each example."))
-        return _recognise(first, lines, filename)
-    except Unreadable as error:
-        raise ExamplesError(filename, [error.problem]) from error
+    first = next((line for line in lines if line.text.strip()), None)
+    if first is None:
+        raise Unreadable(Problem(None, "the file is empty. Add a line for each example."))
+    return _recognise(first, lines, filename)
 
 
 def _recognise(first: Line, rest: Iterator[Line], filename: str) -> _Scan:
     text = first.text.lstrip("\ufeff \t")
     lines = chain([first], rest)
-    _refuse_other_formats(text, first.number)
+    _refuse_a_list(text, first.number)
     extension = PurePath(filename).suffix.lower()
     delimiter = None if text.startswith("{") else detect_delimiter(first.text)
     if delimiter is None and (text.startswith("{") or extension in (".jsonl", ".json", ".ndjson")):
@@ -146,16 +177,12 @@ def _recognise(first: Line, rest: Iterator[Line], filename: str) -> _Scan:
     return _Scan(filename, FileFormat.PAIR_CSV, read_csv_rows(lines, delimiter))
 
 
-def _refuse_other_formats(text: str, line: int) -> None:
+def _refuse_a_list(text: str, line: int) -> None:
     if text.startswith("["):
-        sentence = (
-            "the file is one JSON list, and each example must be one line of its own:"
-            " `jq -c '.[]' OLD > NEW.jsonl`."
+        raise Unreadable(
+            Problem(
+                line,
+                "the file is one JSON list, and each example must be one line of its own:"
+                " `jq -c '.[]' OLD > NEW.jsonl`.",
+            )
         )
-    elif text.startswith("PK\x03\x04"):
-        sentence = "the file is a spreadsheet or an archive. Save the sheet as CSV in UTF-8."
-    elif text.startswith("PAR1"):
-        sentence = "the file is Parquet. Save it as JSONL or CSV."
-    else:
-        return
-    raise Unreadable(Problem(line, sentence))
