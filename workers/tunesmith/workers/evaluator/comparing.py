@@ -141,7 +141,9 @@ class Comparing:
         baseline = row.baseline_digest or row.base_name
         candidate = row.candidate_digest or row.base_name
         request = row.request
-        probes = 2 * len(load_probes()) if request["probes"] else 0
+        # Where no verdict is possible, the engines' time is better spent on users.
+        probed = request["probes"] and request["source"]["type"] != "none"
+        probes = 2 * len(load_probes()) if probed else 0
         progress = _Progress(self._database, claim, 4 * len(examples.items) + probes)
         key = self._settings.judge_key
         judge = (
@@ -173,7 +175,7 @@ class Comparing:
                     on_answer=progress.one,
                 )
             forgetting = None
-            if request["probes"]:
+            if probed:
                 found = await look_for_forgetting(
                     client,
                     baseline,
