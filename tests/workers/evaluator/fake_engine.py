@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -115,11 +116,11 @@ class FakeEngine:
             return refusal(400, "longer than the maximum context length")
         text = self._say(body["model"], body["messages"])
         ids = [*(ord(letter) for letter in text), END][: body["max_tokens"]]
-        choice = {
+        choice: dict[str, Any] = {
             "message": {"role": "assistant", "content": text[: body["max_tokens"]]},
             "finish_reason": "stop" if ids[-1] == END else "length",
         }
-        answer = {
+        answer: dict[str, Any] = {
             "choices": [choice],
             "usage": {"prompt_tokens": len(prompt), "completion_tokens": len(ids)},
         }
@@ -148,7 +149,5 @@ async def asking(
 
 
 async def _others_run() -> None:
-    import asyncio
-
     for _ in range(3):
         await asyncio.sleep(0)

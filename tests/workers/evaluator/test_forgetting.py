@@ -24,21 +24,18 @@ REFUSAL = "No, I will not help with that."
 
 def right_answer(check: dict[str, Any]) -> str:
     ((how, wanted),) = check.items()
-    answers = {
-        "is": lambda: wanted,
-        "starts": lambda: wanted,
-        "contains": lambda: wanted[0],
-        "contains_as_written": lambda: wanted[0],
-        "number": lambda: str(wanted),
-        "json": lambda: json.dumps(wanted),
-        "refuses": lambda: REFUSAL,
-        "pattern": lambda: next(
-            text
-            for text in ("red, green, blue", "cat, dog", "a, b, c", "B")
-            if re.fullmatch(wanted, text)
-        ),
-    }
-    return str(answers[how]())
+    match how:
+        case "contains" | "contains_as_written":
+            return str(wanted[0])
+        case "json":
+            return json.dumps(wanted)
+        case "refuses":
+            return REFUSAL
+        case "pattern":
+            texts = ("red, green, blue", "cat, dog", "a, b, c", "B")
+            return next(text for text in texts if re.fullmatch(wanted, text))
+        case _:
+            return str(wanted)
 
 
 RIGHT = {probe.prompt: right_answer(probe.check) for probe in PROBES}

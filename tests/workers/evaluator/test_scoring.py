@@ -87,7 +87,10 @@ def test_a_model_that_is_not_served_has_no_likelihoods() -> None:
 
 def test_nothing_continues_nothing() -> None:
     async def work(client: EngineClient) -> list[Likelihood | None]:
-        return [await continuation(client, BASE, *ids) for ids in (([], [1]), ([1], []))]
+        return [
+            await continuation(client, BASE, [], [1]),
+            await continuation(client, BASE, [1], []),
+        ]
 
     assert asyncio.run(asking(FakeEngine(), work)) == [None, None]
 

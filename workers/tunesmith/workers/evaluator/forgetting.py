@@ -178,14 +178,15 @@ class ProbeCache:
 
 def _kept(one: dict[str, Any], probe: Probe) -> Probed:
     answer, per_token = one["answer"], one["per_token"]
-    ids = [one["prompt_ids"], one["ids"]]
+    read, written = one["prompt_ids"], one["ids"]
     tokens = all(
-        isinstance(side, list) and side and all(type(one) is int for one in side) for side in ids
+        isinstance(side, list) and side and all(type(token) is int for token in side)
+        for side in (read, written)
     )
     likely = per_token is None or (isinstance(per_token, float) and -math.inf < per_token <= 0)
     if one["prompt"] != probe.prompt or not isinstance(answer, str) or not tokens or not likely:
         raise ValueError("kept of another probe, or damaged")
-    return Probed(answer, probe.passes(answer), *ids, per_token)
+    return Probed(answer, probe.passes(answer), read, written, per_token)
 
 
 async def look_for_forgetting(
