@@ -130,7 +130,7 @@ def check_language(
             answers,
             "other_language",
             severity=Severity.WARNS,
-            what=f"answers are in another language than the others ({majority}) and than what was asked",
+            what=f"answers are in another language than the others ({majority}) and the question",
             advice="Translate them or remove the rows, unless a translation is what is asked for.",
         ),
         *_finding(

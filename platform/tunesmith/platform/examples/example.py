@@ -36,8 +36,9 @@ class Example:
 
     `line` is where it starts in the file that the user wrote, from 1 (of Parquet and sheets the
     row). `messages` are OpenAI chat messages with these fields, in this order, and no others:
-    `role`, `content` (always a string, empty beside tool calls), `name`, `tool_calls`, `tool_call_id`, `weight` (assistant only: 0 is
-    context, 1 or absent is learned). `tools` is OpenAI's list of tools, or None.
+    `role`, `content` (always a string, empty beside tool calls), `name`, `tool_calls`,
+    `tool_call_id`, `weight` (assistant only: 0 is context, 1 or absent is learned). `tools` is
+    OpenAI's list of tools, or None.
 
     In a preference `messages` is the input, and `preferred` and `rejected` are the answers to it,
     each a list of one assistant message; nothing in it has a weight. In a chat both are None.
