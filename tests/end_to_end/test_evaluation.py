@@ -116,6 +116,8 @@ def test_contradicting_labels_are_caught_and_forced_through_are_not_better_and_h
     assert result["verdict"] in ("no clear difference", "worse"), result
 
     model, _ = good
+    # A model of three words that is asked for its shelves alone may forget all else.
+    post(shop, "/policy", {"maximum_forgetting": 1.0})
     post(shop, "/aliases", {"name": "shelves", "model": model})
     with pytest.raises(BadRequestError, match="force") as held:
         post(shop, "/aliases/shelves/promote", {"model": worse})
