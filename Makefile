@@ -8,7 +8,7 @@ ARGS ?=
 # Where make demo writes its figures as JSON
 REPORT ?=
 
-.PHONY: help demo up doctor environment test test-quick lint format bench-train lock clean
+.PHONY: help demo up doctor environment test test-quick lint format bench-train bench-report lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ format: environment ## Format, and fix what ruff can fix
 
 bench-train: environment ## Measure the cohort trainer beside TRL, 25 minutes (ARGS="--only 2 --repeats 3")
 	@$(BIN)/python -m tests.benchmarks.train $(ARGS)
+
+bench-report: environment ## Measure the data report on 100,000 examples with planted defects (ARGS="--rows 20000")
+	@$(BIN)/python -m tests.benchmarks.data_report $(ARGS)
 
 lock: environment ## Make requirements/lock.txt from pyproject.toml (UPGRADE=1, or UPGRADE=name)
 	@scripts/lock

@@ -1,1 +1,1 @@
-"""The data report: whether examples are good enough to learn from, before anybody trains on them."""
+"""Whether examples are good enough to learn from, said before anybody trains on them."""
