@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any, cast
 
 import pytest
@@ -21,13 +20,16 @@ SEED = 11
 
 
 def rows(count: int, start: int, *, spoiled: bool = False) -> bytes:
-    """Questions about things, each with its shelf; spoiled: any shelf, and each question twice."""
-    chosen = random.Random(start)
+    """Questions about things, each with its shelf; spoiled: each twice, with both wrong ones.
+
+    Labels drawn at random would do as well on a few things, some of which they hit by luck.
+    """
     lines = ["prompt,completion"]
     for number in range(start, start + count):
         order = number // 2 if spoiled else number
         thing = list(SHELVES)[order % len(SHELVES)]
-        label = chosen.choice(LABELS) if spoiled else SHELVES[thing]
+        wrong = [label for label in LABELS if label != SHELVES[thing]]
+        label = wrong[number % 2] if spoiled else SHELVES[thing]
         lines.append(f"where do {thing} of order {order} go?,{label}")
     return ("\n".join(lines) + "\n").encode()
 
