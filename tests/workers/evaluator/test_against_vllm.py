@@ -162,7 +162,7 @@ def test_what_is_asked_at_once_is_answered_as_alone_and_does_not_end_the_engine(
             [await likelihood(client, m, i.messages, i.reference) for i in items()] for m in models
         ]
         likely, answers = (
-            asyncio.gather(*(likelihoods(client, model, items() * 4) for model in models)),
+            asyncio.create_task(likelihoods(client, models, items() * 4)),
             asyncio.gather(
                 *(answer_all(client, model, items() * 4, max_tokens=12) for model in models)
             ),

@@ -101,10 +101,14 @@ def test_preferences_are_right_and_rejected_answers_in_the_items_order() -> None
     done = []
 
     async def work(client: EngineClient) -> list[list[Likelihood | None]]:
-        return [
-            await likelihoods(client, BASE, items, rejected=side, on_answer=lambda: done.append(1))
+        listed = [
+            await likelihoods(
+                client, [BASE, BASE], items, rejected=side, on_answer=lambda: done.append(1)
+            )
             for side in (False, True)
         ]
+        assert all(one == other for one, other in listed)  # the same model twice
+        return [one for one, _ in listed]
 
     right, rejected = asyncio.run(asking(engine, work))
     for n, (good, bad) in enumerate(zip(right, rejected, strict=True), start=1):
@@ -113,7 +117,7 @@ def test_preferences_are_right_and_rejected_answers_in_the_items_order() -> None
         assert good.tokens == bad.tokens == n + 1
         assert good.nats == pytest.approx(-0.97 * n - 0.03)
         assert good.per_token > bad.per_token
-    assert len(done) == 38
+    assert len(done) == 76
 
 
 @given(st.lists(st.lists(st.floats(-50, 0), min_size=1, max_size=20), min_size=1, max_size=20))

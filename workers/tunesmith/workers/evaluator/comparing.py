@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -268,9 +268,8 @@ def _metrics_of(session: Session, job_id: str | None) -> list[dict[str, Any]]:
 async def _unless_given_up(work: Coroutine[Any, Any, T], given_up: threading.Event) -> T | None:
     """The result of `work`, or None when it was given up first."""
     task = asyncio.create_task(work)
-    looking: Callable[[], bool] = given_up.is_set
     while not task.done():
-        if looking():
+        if given_up.is_set():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             return None

@@ -59,7 +59,7 @@ async def score_chats(
         await answer_all(client, side, items, max_tokens=room, on_answer=on_answer)
         for side in sides
     ]
-    likely = [await likelihoods(client, side, items, on_answer=on_answer) for side in sides]
+    likely = await likelihoods(client, sides, items, on_answer=on_answer)
     named = None if grader is None else check_grader(grader, "grader")
     if isinstance(named, ScoreModel):
         metric: dict[str, Any] = {
@@ -136,18 +136,15 @@ async def score_preferences(
     Raises:
         EngineUnreachable: no engine answers.
     """
-    scores: list[list[float | None]] = []
-    preferred: list[list[Likelihood | None]] = []
-    for side in sides:
-        good = await likelihoods(client, side, items, on_answer=on_answer)
-        bad = await likelihoods(client, side, items, rejected=True, on_answer=on_answer)
-        preferred.append(good)
-        scores.append(
-            [
-                None if one is None or other is None else float(one.per_token > other.per_token)
-                for one, other in zip(good, bad, strict=True)
-            ]
-        )
+    preferred = await likelihoods(client, sides, items, on_answer=on_answer)
+    rejected = await likelihoods(client, sides, items, rejected=True, on_answer=on_answer)
+    scores = [
+        [
+            None if one is None or other is None else float(one.per_token > other.per_token)
+            for one, other in zip(good, bad, strict=True)
+        ]
+        for good, bad in zip(preferred, rejected, strict=True)
+    ]
     pairs = [
         (before, after)
         for before, after in zip(*scores, strict=True)

@@ -35,6 +35,23 @@ async def likelihood(
 ) -> Likelihood | None:
     """How likely `model` answers with the message `answer`; None where it does not fit.
 
+    Raises:
+        ModelNotServed: the engine doesn't know the model.
+        EngineUnreachable: no engine answers.
+    """
+    tokens = await answer_tokens(client, messages, answer, tools=tools)
+    return None if tokens is None else await continuation(client, model, *tokens)
+
+
+async def answer_tokens(
+    client: EngineClient,
+    messages: Sequence[dict[str, Any]],
+    answer: dict[str, Any],
+    *,
+    tools: Sequence[dict[str, Any]] | None = None,
+) -> tuple[list[int], list[int]] | None:
+    """Token ids of the prompt and of the answer; None where the template does not take them.
+
     The answer's tokens are those that follow the prompt in the whole conversation up to its end of
     turn, as training learns them; where the template writes the whole otherwise, those of the bare
     text.
@@ -56,7 +73,7 @@ async def likelihood(
         raise
     except EngineRefused:  # a conversation that the template does not take
         return None
-    return await continuation(client, model, prompt, own)
+    return prompt, own
 
 
 async def continuation(
@@ -82,22 +99,31 @@ async def continuation(
 
 async def likelihoods(
     client: EngineClient,
-    model: str,
+    models: Sequence[str],
     items: Sequence[Item],
     *,
     rejected: bool = False,
     on_answer: Callable[[], None] = lambda: None,
-) -> list[Likelihood | None]:
-    """How likely each item's right answer is to `model`, or its rejected one."""
+) -> list[list[Likelihood | None]]:
+    """How likely each item's right answer, or its rejected one, is to each of `models`.
 
-    async def one(item: Item) -> Likelihood | None:
+    Returns:
+        A list for each model, in the items' order. Tokens are the same for all, so they are asked
+        for once.
+    """
+
+    async def one(item: Item) -> list[Likelihood | None]:
         answer = item.rejected if rejected else item.reference
         assert answer is not None, "only a preference has a rejected answer"
-        found = await likelihood(client, model, item.messages, answer, tools=item.tools)
-        on_answer()
+        tokens = await answer_tokens(client, item.messages, answer, tools=item.tools)
+        found: list[Likelihood | None] = []
+        for model in models:
+            found.append(None if tokens is None else await continuation(client, model, *tokens))
+            on_answer()
         return found
 
-    return list(await asyncio.gather(*(one(item) for item in items)))
+    by_item = await asyncio.gather(*(one(item) for item in items))
+    return [[found[place] for found in by_item] for place in range(len(models))]
 
 
 def perplexity(found: Sequence[Likelihood | None]) -> float | None:
