@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import httpx
 import typer
@@ -17,9 +18,6 @@ from .errors import CommandFailed, one_sentence
 from .evaluation_report import item_rows, show_evaluation
 from .files import upload_file
 from .output import console, moment, print_json, print_table
-
-if TYPE_CHECKING:
-    from openai import OpenAI
 
 app = typer.Typer(help="Two models compared on the same examples.", no_args_is_help=True)
 
@@ -32,32 +30,29 @@ ENDED = ("completed", "incomplete", "failed", "canceled")
 _POLL_SECONDS = 1.0
 
 
-def get(client: OpenAI, path: str) -> dict[str, Any]:
-    """An answer of a route that the official client has no method for."""
-    return cast("dict[str, Any]", client.get(path, cast_to=object))
-
-
-def wait_for_evaluation(client: OpenAI, path: str, *, pause: float = _POLL_SECONDS) -> Any:
+def wait_for_evaluation(tenant: Tenant, path: str) -> dict[str, Any]:
     """The evaluation at `path`, once it has ended."""
     while True:
-        evaluation = get(client, path)
+        evaluation = tenant.call("GET", path)
         if evaluation["status"] in ENDED:
             return evaluation
-        time.sleep(pause)
+        time.sleep(_POLL_SECONDS)
 
 
 def _show(
-    client: OpenAI, evaluation: dict[str, Any], *, html: Path | None, as_json: bool, examples: int
+    tenant: Tenant, evaluation: dict[str, Any], *, html: Path | None, as_json: bool, examples: int
 ) -> None:
     if html is not None:
-        _write_html(client, evaluation, html)
+        _write_html(tenant, evaluation, html)
     if as_json:
         print_json(evaluation)
         return
     out = console()
     show_evaluation(out, evaluation)
     if examples and evaluation["status"] in ("completed", "incomplete"):
-        items = get(client, f"/evaluations/{evaluation['id']}/output_items?limit=10000")["data"]
+        items = tenant.call("GET", f"/evaluations/{evaluation['id']}/output_items?limit=10000")[
+            "data"
+        ]
         columns = ("input", "expected", "baseline", "tuned")
         for title, better in (("Got better", True), ("Got worse", False)):
             rows = item_rows(items, better=better)
@@ -77,11 +72,10 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _write_html(client: OpenAI, evaluation: dict[str, Any], html: Path) -> None:
-    path = f"/evaluations/{evaluation['id']}/report"
+def _write_html(tenant: Tenant, evaluation: dict[str, Any], html: Path) -> None:
     page = httpx.get(
-        f"{str(client.base_url).rstrip('/')}{path}",
-        headers={"Authorization": f"Bearer {client.api_key}"},
+        f"{tenant.url}/v1/evaluations/{evaluation['id']}/report",
+        headers={"Authorization": f"Bearer {tenant.key}"},
         timeout=60.0,
     )
     page.raise_for_status()
@@ -118,30 +112,29 @@ def create_evaluation(
     """Compare two models on a file of examples."""
     tenant = Tenant(url, api_key, home)
     with one_sentence(tenant.url):
-        client = tenant.client()
         asked: dict[str, Any] = {
             "model": model,
             "baseline": baseline,
             "name": name,
             "minimum_relative_improvement": bar,
-            "file": None if file is None else _file_id(client, file),
+            "file": None if file is None else _file_id(tenant, file),
             "testing_criteria": None if grader is None else [_read_grader(grader)],
         }
         body = {key: value for key, value in asked.items() if value is not None}
-        made = cast("dict[str, Any]", client.post("/evaluations", body=body, cast_to=object))
+        made = tenant.call("POST", "/evaluations", body)
         if not wait:
             print_json(made) if as_json else console().print(f"{made['id']}  {made['status']}")
             return
-        ended = wait_for_evaluation(client, f"/evaluations/{made['id']}")
-        _show(client, ended, html=html, as_json=as_json, examples=0)
+        ended = wait_for_evaluation(tenant, f"/evaluations/{made['id']}")
+        _show(tenant, ended, html=html, as_json=as_json, examples=0)
     _check(ended)
 
 
-def _file_id(client: OpenAI, name: str) -> str:
+def _file_id(tenant: Tenant, name: str) -> str:
     path = Path(name)
     if name.startswith("file-") and not path.exists():
         return name
-    return str(upload_file(client, path).id)
+    return str(upload_file(tenant.client(), path).id)
 
 
 def _read_grader(path: Path) -> Any:
@@ -171,11 +164,8 @@ def list_evaluations(
     """List your evaluations, newest first."""
     tenant = Tenant(url, api_key, home)
     with one_sentence(tenant.url):
-        options = {"params": {"limit": limit} | ({"model": model} if model else {})}
-        listed = cast(
-            "dict[str, Any]",
-            tenant.client().get("/evaluations", cast_to=object, options=cast("Any", options)),
-        )["data"]
+        query = urlencode({"limit": limit} | ({"model": model} if model else {}))
+        listed = tenant.call("GET", f"/evaluations?{query}")["data"]
     if as_json:
         print_json(listed)
         return
@@ -211,9 +201,8 @@ def get_evaluation(
     """Show an evaluation."""
     tenant = Tenant(url, api_key, home)
     with one_sentence(tenant.url):
-        client = tenant.client()
-        found = get(client, f"/evaluations/{evaluation_id}")
-        _show(client, found, html=html, as_json=as_json, examples=examples)
+        found = tenant.call("GET", f"/evaluations/{evaluation_id}")
+        _show(tenant, found, html=html, as_json=as_json, examples=examples)
 
 
 @app.command("cancel")
@@ -227,8 +216,7 @@ def cancel_evaluation(
     """Cancel an evaluation."""
     tenant = Tenant(url, api_key, home)
     with one_sentence(tenant.url):
-        path = f"/evaluations/{evaluation_id}/cancel"
-        ended = cast("dict[str, Any]", tenant.client().post(path, cast_to=object))
+        ended = tenant.call("POST", f"/evaluations/{evaluation_id}/cancel")
     print_json(ended) if as_json else console().print(f"{ended['id']}  {ended['status']}")
 
 
@@ -246,7 +234,6 @@ def compare(
     """Compare a job's model with what it was tuned from; waits for the verdict."""
     tenant = Tenant(url, api_key, home)
     with one_sentence(tenant.url):
-        client = tenant.client()
-        ended = wait_for_evaluation(client, f"/fine_tuning/jobs/{job_id}/evaluation")
-        _show(client, ended, html=html, as_json=as_json, examples=examples)
+        ended = wait_for_evaluation(tenant, f"/fine_tuning/jobs/{job_id}/evaluation")
+        _show(tenant, ended, html=html, as_json=as_json, examples=examples)
     _check(ended)
