@@ -62,8 +62,9 @@ def forgetting_line(forgetting: Mapping[str, Any]) -> Text:
 def _figures(result: Mapping[str, Any]) -> Table:
     """Both models' figures, the metric that decides in the first row."""
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("", "baseline", "tuned", "difference (95 % interval)"):
-        table.add_column(column, justify="left" if not column else "right")
+    table.add_column("", overflow="fold")
+    for column in ("baseline", "tuned", "points (95 % interval)"):
+        table.add_column(column, justify="right", no_wrap=True)
     metric, difference = result["metric"], result.get("difference")
     table.add_row(
         Text(metric["name"], style="bold"),
@@ -88,7 +89,7 @@ def _figures(result: Mapping[str, Any]) -> Table:
 
 
 def _interval(difference: Mapping[str, Any]) -> str:
-    text = f"{difference['value'] * 100:+.1f} points"
+    text = f"{difference['value'] * 100:+.1f}"
     if difference.get("low") is not None:
         text += f" ({difference['low'] * 100:+.1f} to {difference['high'] * 100:+.1f})"
     return text
