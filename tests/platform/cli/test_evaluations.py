@@ -70,9 +70,9 @@ def test_compare_waits_for_the_verdict_and_shows_what_it_rests_on(
     assert done.code == 0, done.err
     for said in (
         "Verdict: better. 10.0% before",
-        "+80.0 points (+50.0 to +95.0)",
+        "+80.0 (+50.0 to +95.0)",
         "macro-F1",
-        "always answering “billing”",
+        "always answering",
         "a loss of 27 points.",
         "Got better: 1 of 3",
         "Got worse: 1 of 3",
