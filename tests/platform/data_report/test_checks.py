@@ -16,7 +16,7 @@ from tunesmith.platform.data_report.balance import (
 )
 from tunesmith.platform.data_report.contradictions import (
     check_contradictions,
-    contradiction_share,
+    find_contradictions,
 )
 from tunesmith.platform.data_report.enough_examples import check_enough
 from tunesmith.platform.data_report.exact_duplicates import check_exact_duplicates
@@ -58,15 +58,30 @@ def test_a_copy_in_other_case_is_a_duplicate_and_the_first_row_the_original() ->
     assert finding.count == 1
 
 
+def contradicting(pairs: int) -> list[tuple[str, str]]:
+    """Questions with labels, and twice as many rows as `pairs` that contradict each other."""
+    return [(f"question {n}", ("yes", "no")[n % 2]) for n in range(32)] + [
+        (f"same {n}", answer) for n in range(pairs) for answer in ("yes", "no")
+    ]
+
+
 def test_contradictions_block_only_above_a_fifth() -> None:
-    rows = [(f"question {n}", "yes") for n in range(8)]
-    at_a_fifth = table_of(*rows, ("same", "yes"), ("same", "no"))
-    assert contradiction_share(at_a_fifth).share == 0.2
+    at_a_fifth = table_of(*contradicting(4))
+    assert find_contradictions(at_a_fifth).share == 0.2
     assert only(check_contradictions(at_a_fifth)).severity is Severity.WARNS
-    above = table_of(*rows[:7], ("same", "yes"), ("Same", "no"))
-    finding = only(check_contradictions(above))
+    finding = only(check_contradictions(table_of(*contradicting(5))))
     assert finding.severity is Severity.BLOCKS
-    assert finding.rows == (8, 9)
+    assert finding.rows == tuple(range(33, 43))
+
+
+def test_texts_in_several_ways_for_one_prompt_do_not_block() -> None:
+    slogans = [
+        ("Write a slogan.", f"Number {n} is the one that you will never want to miss.")
+        for n in range(40)
+    ]
+    found = find_contradictions(table_of(*slogans))
+    assert (found.share, found.blocks) == (1.0, False)
+    assert only(check_contradictions(table_of(*slogans))).severity is Severity.WARNS
 
 
 def test_the_same_answer_twice_is_no_contradiction() -> None:
@@ -83,9 +98,9 @@ def test_preferences_contradict_when_one_prefers_what_another_rejects() -> None:
         )
 
     different = Table.of([preference(1, "a", "b"), preference(2, "c", "b")])
-    assert not contradiction_share(different).groups
+    assert not find_contradictions(different).groups
     turned = Table.of([preference(1, "a", "b"), preference(2, "b", "a")])
-    assert contradiction_share(turned).share == 1
+    assert find_contradictions(turned).share == 1
 
 
 @pytest.mark.parametrize(

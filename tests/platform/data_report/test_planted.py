@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.benchmarks.planted import Planted, planted, write_chats
 
-from tunesmith.platform.data_report.contradictions import contradiction_share
+from tunesmith.platform.data_report.contradictions import find_contradictions
 from tunesmith.platform.data_report.exact_duplicates import duplicate_groups
 from tunesmith.platform.data_report.label_errors import suspect_rows
 from tunesmith.platform.data_report.leakage import leaked_rows
@@ -46,7 +46,7 @@ def found_rows(check: str, table: Table) -> set[int]:
         groups = near_duplicate_groups(table, copies)
         return {row for rows in groups for row in rows[1:]}
     if check == "contradictions":
-        return {row for rows in contradiction_share(table).groups for row in rows}
+        return {row for rows in find_contradictions(table).groups for row in rows}
     if check == "label_errors":
         return {row for row, _, _ in suspect_rows(table)}
     return set(foreign_rows(table))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunesmith.platform import graders
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.settings import Settings
 
@@ -15,8 +16,6 @@ def check_grader(grader: Mapping[str, Any], settings: Settings, param: str) -> N
     Raises:
         InvalidRequest: it is malformed, or needs a judge and the operator has named none.
     """
-    from tunesmith.platform import graders
-
     graders.check_grader(dict(grader), param)
     if grader.get("type") == "score_model" and settings.judge_url is None:
         raise InvalidRequest(

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ import typer
 from rich.text import Text
 
 from tunesmith.platform.domain.errors import InvalidRequest
-from tunesmith.platform.examples import parse_column_options, read_examples, renamed_columns
+from tunesmith.platform.examples import parse_column_options, renamed_columns
 from tunesmith.platform.following import duration
 
 from .connection import AsJson
@@ -174,7 +173,7 @@ def _write_rebalanced(
     path: Path, out: Path, production: Path | None, columns: list[str] | None
 ) -> None:
     from tunesmith.platform.data_report.balance import rebalanced_rows
-    from tunesmith.platform.data_report.report import read_table
+    from tunesmith.platform.data_report.report import opened, read_table
 
     table = read_table(path, columns or [])
     sample = None if production is None else read_table(production, columns or [])
@@ -183,8 +182,8 @@ def _write_rebalanced(
     except ValueError as error:
         raise CommandFailed(f"--rebalance: {error}") from error
     written = 0
-    with _readable(path, columns) as source, source.open("rb") as stream, out.open("wb") as target:
-        for row, example in enumerate(read_examples(stream, path.name)):
+    with opened(path, columns or []) as examples, out.open("wb") as target:
+        for row, example in enumerate(examples):
             if row in kept:
                 content: dict[str, Any] = json.loads(example.to_json())
                 content.pop("line")
@@ -196,7 +195,7 @@ def _write_rebalanced(
 def _write_redacted(path: Path, out: Path, columns: list[str] | None) -> None:
     from tunesmith.platform.data_report.redaction import redact
 
-    with _readable(path, columns) as source:
+    with renamed_columns(path, parse_column_options(columns or [])) as source:
         summary = redact(source, path.name, out)
     replaced = ", ".join(f"{count:,} {kind}" for kind, count in summary.replaced.items())
     error_console().print(
@@ -204,8 +203,3 @@ def _write_redacted(path: Path, out: Path, columns: list[str] | None) -> None:
         f" ({replaced or 'nothing found'}).",
         markup=False,
     )
-
-
-def _readable(path: Path, columns: list[str] | None) -> AbstractContextManager[Path]:
-    mapping = parse_column_options(columns or [])
-    return renamed_columns(path, mapping) if mapping else nullcontext(path)

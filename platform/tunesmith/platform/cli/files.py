@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -54,10 +53,7 @@ def upload_file(
     """
     renaming = parse_column_options(columns or [])
     try:
-        with (
-            renamed_columns(path, renaming) if renaming else nullcontext(path) as source,
-            source.open("rb") as content,
-        ):
+        with renamed_columns(path, renaming) as source, source.open("rb") as content:
             return client.files.create(
                 file=(path.name, content), purpose=cast("FilePurpose", purpose)
             )

@@ -1,14 +1,16 @@
 """The same input with different answers: what no model can learn.
 
-Light on purpose: the training preparation calls `contradiction_share` for every job.
+Light on purpose: the training preparation calls `find_contradictions` for every job.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunesmith.platform.examples import ExamplesKind
+
 from .finding import Finding, Severity
-from .labels import normalised_label
+from .labels import is_categorical, normalised_label
 from .normal_text import folded, shortened
 from .table import Table
 
@@ -23,10 +25,13 @@ class Contradictions:
     Attributes:
         groups: 0-based rows with one input and at least two answers, a list to an input.
         rows: of the data set.
+        exclusive: whether of two answers one must be wrong: of labels and preferences. A text may
+            be put in many ways, and a file that shows them for one prompt teaches a manner.
     """
 
     groups: list[list[int]]
     rows: int
+    exclusive: bool
 
     @property
     def count(self) -> int:
@@ -41,10 +46,10 @@ class Contradictions:
     @property
     def blocks(self) -> bool:
         """Whether so much is contradictory that training makes no sense."""
-        return self.share > BLOCKS_ABOVE
+        return self.exclusive and self.share > BLOCKS_ABOVE
 
 
-def contradiction_share(table: Table) -> Contradictions:
+def find_contradictions(table: Table) -> Contradictions:
     """The rows whose input another row answers differently.
 
     Inputs are the same where only case and white space differ; answers also where only a full
@@ -55,7 +60,8 @@ def contradiction_share(table: Table) -> Contradictions:
     for row, text in enumerate(table.inputs):
         by_input.setdefault(folded(text), []).append(row)
     groups = [rows for rows in by_input.values() if len(rows) > 1 and _contradict(table, rows)]
-    return Contradictions(groups, len(table))
+    exclusive = table.kind is ExamplesKind.PREFERENCES or is_categorical(table.answers)
+    return Contradictions(groups, len(table), exclusive)
 
 
 def _contradict(table: Table, rows: list[int]) -> bool:
@@ -66,8 +72,8 @@ def _contradict(table: Table, rows: list[int]) -> bool:
 
 
 def check_contradictions(table: Table) -> list[Finding]:
-    """One finding about all of them; it blocks when more than 20 % of the rows are concerned."""
-    found = contradiction_share(table)
+    """One finding about all of them; it blocks when more than 20 % of labels are concerned."""
+    found = find_contradictions(table)
     if not found.groups:
         return []
     group = found.groups[0]

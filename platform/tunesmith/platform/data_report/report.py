@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,21 +223,28 @@ def check_file(
     renaming = list(columns)
     held_out = None if validation is None else read_table(validation, renaming)
     sample = None if production is None else read_table(production, renaming)
-    source = Path(path)
     try:
-        mapping = parse_column_options(renaming)
-        with (
-            renamed_columns(source, mapping) if mapping else nullcontext(source) as readable,
-            readable.open("rb") as stream,
-        ):
-            return build_report(
-                read_examples(stream, source.name),
-                validation=held_out,
-                production=sample,
-                **options,
-            )
+        with opened(path, renaming) as examples:
+            return build_report(examples, validation=held_out, production=sample, **options)
     except ExamplesError as error:
         return broken_report(error)
+
+
+@contextmanager
+def opened(path: str | Path, columns: Iterable[str] = ()) -> Iterator[Iterator[Example]]:
+    """The examples of a file of any format, read as they are asked for.
+
+    Args:
+        columns: renamings of its columns, `OLD=NEW`.
+
+    Raises:
+        ExamplesError: the file cannot be read.
+        OSError: it cannot be opened.
+    """
+    source = Path(path)
+    mapping = parse_column_options(list(columns))
+    with renamed_columns(source, mapping) as readable, readable.open("rb") as stream:
+        yield read_examples(stream, source.name)
 
 
 def read_table(path: str | Path, columns: Iterable[str] = ()) -> Table:
@@ -247,10 +254,5 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> Table:
         ExamplesError: the file cannot be read.
         OSError: it cannot be opened.
     """
-    source = Path(path)
-    mapping = parse_column_options(list(columns))
-    with (
-        renamed_columns(source, mapping) if mapping else nullcontext(source) as readable,
-        readable.open("rb") as stream,
-    ):
-        return Table.of(read_examples(stream, source.name))
+    with opened(path, columns) as examples:
+        return Table.of(examples)

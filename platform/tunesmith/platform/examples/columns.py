@@ -46,12 +46,15 @@ def parse_column_options(options: Sequence[str]) -> dict[str, str]:
 def renamed_columns(path: Path, mapping: Mapping[str, str]) -> Iterator[Path]:
     """A copy of the CSV at `path`, of the same name, with its header renamed by `mapping`.
 
-    Only the header is rewritten: every other byte is copied as it is. The copy is deleted at the
-    end of the block.
+    Without a mapping it is `path` itself, of any format. Only the header is rewritten: every other
+    byte is copied as it is. The copy is deleted at the end of the block.
 
     Raises:
         ExamplesError: the file cannot be read as CSV, or its header does not fit `mapping`.
     """
+    if not mapping:
+        yield path
+        return
     header, rest = _new_header(path, mapping)
     with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
         copy = Path(folder) / path.name

@@ -121,7 +121,9 @@ def create_job(
 
     evaluation = dict(request.evaluation) if request.evaluation else None
     if evaluation and evaluation.get("file") is not None:
-        check_evaluation_file(session, tenant_id, request)
+        check_evaluation_file(
+            session, tenant_id, request.method_type, request.training_file, evaluation["file"]
+        )
 
     job = Job(
         id=ids.job_id(),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
-
 from sqlalchemy.orm import Session
 
 from tunesmith.platform import files
@@ -53,18 +50,9 @@ def check_files(
     _examples_file(session, tenant_id, validation_file, "validation_file", method)
 
 
-class _Asked(Protocol):
-    """What a request says of its files."""
-
-    @property
-    def training_file(self) -> str: ...
-    @property
-    def method_type(self) -> str: ...
-    @property
-    def evaluation(self) -> Mapping[str, Any] | None: ...
-
-
-def check_evaluation_file(session: Session, tenant_id: str, asked: _Asked) -> None:
+def check_evaluation_file(
+    session: Session, tenant_id: str, method: str, training_file: str, file_id: str
+) -> None:
     """Check the file that a job's result is to be measured on.
 
     Raises:
@@ -72,14 +60,13 @@ def check_evaluation_file(session: Session, tenant_id: str, asked: _Asked) -> No
         InvalidRequest: it is the training file, was not uploaded as examples, or is of the wrong
             kind.
     """
-    file_id = str((asked.evaluation or {})["file"])
-    if file_id == asked.training_file:
+    if file_id == training_file:
         raise InvalidRequest(
             "`evaluation.file` is the training file: it would measure memory, not learning. Give"
             " other examples, or none.",
             param="evaluation.file",
         )
-    _examples_file(session, tenant_id, file_id, "evaluation.file", asked.method_type)
+    _examples_file(session, tenant_id, file_id, "evaluation.file", method)
 
 
 def _examples_file(session: Session, tenant_id: str, file_id: str, param: str, method: str) -> File:

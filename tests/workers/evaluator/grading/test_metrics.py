@@ -13,7 +13,6 @@ from tunesmith.platform.graders import StringCheck, TextSimilarity, check_grader
 from tunesmith.workers.evaluator.grading.choice import NamedCheck, fitting_metric
 from tunesmith.workers.evaluator.grading.labels import (
     LabelAccuracy,
-    commonest,
     confusion,
     macro_f1,
 )
@@ -139,7 +138,6 @@ def test_labels_have_a_confusion_matrix_and_macro_f1_as_scikit_learn_has() -> No
     assert macro_f1(expected, answered) == pytest.approx(
         f1_score(expected, plain, labels=labels, average="macro")
     )
-    assert commonest(expected) == "a"
 
 
 @pytest.mark.parametrize(

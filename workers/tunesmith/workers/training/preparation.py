@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunesmith.platform.data_report.contradictions import contradiction_share
+from tunesmith.platform.data_report.contradictions import find_contradictions
 from tunesmith.platform.data_report.table import Table
 from tunesmith.platform.domain.hyperparameters import AUTO
 from tunesmith.platform.domain.training import Prepared
@@ -216,7 +216,7 @@ def _load(storage: Storage, key: str, renderer: Renderer, param: str) -> Example
 
 
 def _check_contradictions(table: Table) -> None:
-    found = contradiction_share(table)
+    found = find_contradictions(table)
     if not found.blocks:
         return
     first, second = found.groups[0][:2]

@@ -49,12 +49,6 @@ def macro_f1(references: Sequence[str], answers: Sequence[str]) -> float:
     )
 
 
-def commonest(references: Sequence[str]) -> str:
-    """The label that occurs most often, the first of equals in the alphabet."""
-    counts = Counter(map(normalised_label, references))
-    return min(counts, key=lambda label: (-counts[label], label))
-
-
 def confusion(
     references: Sequence[str], answers: Sequence[str]
 ) -> tuple[list[str], list[list[int]]]:
