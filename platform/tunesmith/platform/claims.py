@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.database.clock import now
@@ -40,9 +40,11 @@ def claim(
     A row that was taken up `max_attempts` times without an end fails.
     """
     moment = now(session)
-    free = or_(
-        table.status == QUEUED,
-        and_(table.status == IN_PROGRESS, table.lease_expires_at <= moment),
+    # Of a row that waits, the lease's end is the time before which it is left alone.
+    begins = func.coalesce(table.lease_expires_at, 0.0)
+    free = and_(
+        table.status.in_((QUEUED, IN_PROGRESS)),
+        func.coalesce(table.lease_expires_at, 0.0) <= moment,
     )
     first = (
         select(table)
@@ -122,13 +124,19 @@ def end(
     session.flush()
 
 
-def give_back(session: Session, table: type[Work], claimed: Claim) -> None:
-    """Put a row back that its holder stops working on; nothing happens if it is lost."""
+def give_back(session: Session, table: type[Work], claimed: Claim, *, after: float = 0.0) -> None:
+    """Put a row back that its holder stops working on; nothing happens if it is lost.
+
+    Args:
+        after: seconds for which nobody takes it up, so that what has to wait is not in the way of
+            what need not.
+    """
     try:
         row = held(session, table, claimed)
     except LeaseLost:
         return
     row.status = QUEUED
     row.attempts = max(0, row.attempts - 1)
-    row.lease_token = row.lease_expires_at = None
+    row.lease_token = None
+    row.lease_expires_at = now(session) + after if after else None
     session.flush()

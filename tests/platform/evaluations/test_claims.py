@@ -87,6 +87,21 @@ def test_what_is_given_back_waits_again_without_counting(world: World) -> None:
     assert report_of(world, world.training_files[tenant]).attempts == 0
 
 
+def test_what_has_to_wait_is_not_in_the_way_of_what_need_not(world: World) -> None:
+    tenant = world.tenant()
+    second = world.file(tenant)
+    first = take(world)
+    assert first is not None
+    with world.database.transaction() as session:
+        claims.give_back(session, DataReport, first[0], after=60.0)
+    following = take(world)
+    assert following is not None
+    assert following[1].file_id == second
+    assert take(world) is None
+    expire(world)
+    assert take(world) is not None  # its time has come
+
+
 def test_a_report_is_stored_under_its_claim_and_goes_with_its_file(
     world: World, tmp_path: Path
 ) -> None:

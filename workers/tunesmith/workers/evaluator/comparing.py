@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 _LOOK_SECONDS = 0.2
 _TELL_SECONDS = 1.0
-_ENGINE_PATIENCE_SECONDS = 300.0
+_ENGINE_PATIENCE_SECONDS = 60.0
 T = TypeVar("T")
 
 

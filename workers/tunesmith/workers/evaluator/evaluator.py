@@ -28,6 +28,7 @@ from tunesmith.workers.evaluator.reporting import ReportImpossible, Reporting
 log = structlog.get_logger()
 
 _PASS_SECONDS = 0.2
+_RETRY_SECONDS = 15.0
 _EVALUATIONS_AT_ONCE = 2
 _REPORTS_AT_ONCE = 1
 """A report of a large file takes a core and a gigabyte."""
@@ -127,9 +128,9 @@ class Evaluator:
             log.info("not written", table=name, why=error.message)
         except (EvaluationImpossible, ReportImpossible) as error:
             self._fail(task, error.code, str(error))
-        except TunesmithError as error:  # the database or storage is away: tried again
+        except TunesmithError as error:  # database, storage or engines are away: tried again
             log.warning("tried again", table=name, why=error.message)
-            self._give_back(task)
+            self._give_back(task, after=_RETRY_SECONDS)
         except Exception as error:
             log.exception("evaluator's own mistake", table=name)
             self._fail(task, "internal_error", f"{type(error).__name__}: see the evaluator's log.")
@@ -148,10 +149,9 @@ class Evaluator:
         except TunesmithError as error:  # its lease runs out, and it is taken up again
             log.warning("not written", table=task.table.__tablename__, why=error.message)
 
-    def _give_back(self, task: _Task) -> None:
-        self.stopping.wait(1.0)
+    def _give_back(self, task: _Task, *, after: float = 0.0) -> None:
         try:
             with self._database.transaction() as session:
-                claims.give_back(session, task.table, task.claim)
+                claims.give_back(session, task.table, task.claim, after=after)
         except TunesmithError as error:  # its lease runs out, and it is taken up again
             log.warning("not given back", table=task.table.__tablename__, why=error.message)

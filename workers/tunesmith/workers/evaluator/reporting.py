@@ -23,8 +23,10 @@ from sqlalchemy.orm import Session
 
 from tunesmith.platform import bases, data_reports
 from tunesmith.platform.claims import Claim
+from tunesmith.platform.data_report.finding import Finding, Severity
 from tunesmith.platform.database import Database
 from tunesmith.platform.database.models import DataReport, File
+from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.examples import DamagedExamples, read_normalised
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import ObjectNotFound, Storage
@@ -132,14 +134,28 @@ def make_report(work: ReportWork) -> dict[str, Any]:
     from tunesmith.platform.data_report.report import build_report
     from tunesmith.platform.data_report.tokens import TokenCounter
 
-    tokens = (
-        None
-        if work.base_directory is None
-        else TokenCounter.from_directory(Path(work.base_directory), work.context_length)
-    )
+    tokens, uncounted = None, "no base is registered whose files are on this machine"
+    if work.base_directory is not None:
+        try:
+            tokens = TokenCounter.from_directory(Path(work.base_directory), work.context_length)
+        except InvalidRequest as error:
+            uncounted = error.message
     storage = Storage(work.storage_url)
     with storage.open_read(work.examples_key) as stream:
-        return build_report(read_normalised(stream), tokens=tokens).as_json()
+        content = build_report(read_normalised(stream), tokens=tokens).as_json()
+    if tokens is None:
+        content["findings"].append(_not_counted(uncounted))
+        content["counts"]["note"] += 1
+    return content
+
+
+def _not_counted(why: str) -> dict[str, Any]:
+    return Finding(
+        "tokens_not_counted",
+        Severity.NOTE,
+        f"Tokens were not counted: {why.rstrip('.')}.",
+        "The job counts them itself when it reads its files.",
+    ).as_json()
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
