@@ -41,7 +41,6 @@ def claim(
     """
     moment = now(session)
     # Of a row that waits, the lease's end is the time before which it is left alone.
-    begins = func.coalesce(table.lease_expires_at, 0.0)
     free = and_(
         table.status.in_((QUEUED, IN_PROGRESS)),
         func.coalesce(table.lease_expires_at, 0.0) <= moment,
