@@ -62,7 +62,7 @@ EVALUATION = {
         "metric": {"name": "label accuracy"},
         "baseline": {"value": BASE_SHARE, "n": len(ITEMS)},
         "candidate": {"value": 1.0, "n": len(ITEMS)},
-        "forgetting": {"summary": "nothing was lost.", "within_limit": True},
+        "forgetting": {"summary": "much was lost.", "within_limit": False},
     },
 }
 FINDING = {"severity": "warns", "message": "3 rows contradict each other."}
@@ -120,7 +120,8 @@ def test_the_journey_measures_base_and_tuned(client: OpenAI, fake: FakePlatform)
     for said in (
         "100.0%",
         "Verdict: better. Much more is right.",
-        "nothing was lost.",
+        "much was lost.",
+        "tunesmith policy --forgetting 1",
         "960 rows, 0 findings block, 1 warn",
         "warns: 3 rows contradict each other.",
         "15.6 months",

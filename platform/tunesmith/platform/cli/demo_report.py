@@ -53,6 +53,12 @@ def show_report(out: Console, report: Report) -> None:
     out.print(verdict_line(result))
     if result.get("forgetting"):
         out.print(forgetting_line(result["forgetting"]))
+        if not result["forgetting"]["within_limit"]:
+            out.print(
+                "  It answers its task and nothing else. An alias takes such a model once your"
+                " policy does: `tunesmith policy --forgetting 1`.",
+                style="dim",
+            )
     _show_break_even(out, report.break_even)
     answers = Table(box=box.SIMPLE_HEAD)
     for column in ("ticket", "expected", "base", "tuned"):
