@@ -62,12 +62,7 @@ async def score_chats(
     likely = await likelihoods(client, sides, items, on_answer=on_answer)
     named = None if grader is None else check_grader(grader, "grader")
     if isinstance(named, ScoreModel):
-        metric: dict[str, Any] = {
-            "name": named.name,
-            "kind": "judge",
-            "unit": "share",
-            "higher_is_better": True,
-        }
+        metric = _metric(named.name, "judge")
         scores, failures = await _judged(judge, named, items, answers)
         binary, passes, constant, figures = False, 0.5, None, []
         if not named.compares:
@@ -77,28 +72,12 @@ async def score_chats(
     else:
         expected = [item.expected for item in items]
         chosen = fitting_metric(expected) if named is None else NamedCheck(named)
-        metric = {
-            "name": chosen.name,
-            "kind": chosen.kind,
-            "unit": "share",
-            "higher_is_better": True,
-        }
+        metric = _metric(chosen.name, chosen.kind)
         scores, failures = [_scored(chosen, items, side) for side in answers], []
         binary, passes = chosen.binary, chosen.passes
         constant, confused = _label_extras(chosen, items, answers)
         figures = _figures(chosen, items, answers)
-    pairs = [
-        (before, after)
-        for before, after in zip(*scores, strict=True)
-        if before is not None and after is not None
-    ]
-    decided = decide(
-        [before for before, _ in pairs],
-        [after for _, after in pairs],
-        binary=binary,
-        bar=bar,
-        constant=constant,
-    ).as_json()
+    decided = _decided(scores, binary=binary, bar=bar, constant=constant)
     lack = None
     if failures:
         lack = {
@@ -145,21 +124,8 @@ async def score_preferences(
         ]
         for good, bad in zip(preferred, rejected, strict=True)
     ]
-    pairs = [
-        (before, after)
-        for before, after in zip(*scores, strict=True)
-        if before is not None and after is not None
-    ]
-    decided = decide(
-        [before for before, _ in pairs], [after for _, after in pairs], binary=True, bar=bar
-    ).as_json()
-    result = decided | {
-        "metric": {
-            "name": "preferred answer more likely",
-            "kind": "preference",
-            "unit": "share",
-            "higher_is_better": True,
-        },
+    result = _decided(scores, binary=True, bar=bar) | {
+        "metric": _metric("preferred answer more likely", "preference"),
         "metrics": [],
         "confusion": None,
         "perplexity": _perplexities(preferred),
@@ -178,6 +144,32 @@ async def score_preferences(
         for item, before, after in zip(items, *scores, strict=True)
     ]
     return Scored(result, shown)
+
+
+def _metric(name: str, kind: str) -> dict[str, Any]:
+    """A metric as the API shows it: all of ours are shares, and more is better."""
+    return {"name": name, "kind": kind, "unit": "share", "higher_is_better": True}
+
+
+def _decided(
+    scores: Sequence[Sequence[float | None]],
+    *,
+    binary: bool,
+    bar: float,
+    constant: Constant | None = None,
+) -> dict[str, Any]:
+    """The verdict on the examples that both models were scored on.
+
+    Args:
+        scores: of the baseline and of the candidate, in the items' order.
+    """
+    before: list[float] = []
+    after: list[float] = []
+    for one, other in zip(*scores, strict=True):
+        if one is not None and other is not None:
+            before.append(one)
+            after.append(other)
+    return decide(before, after, binary=binary, bar=bar, constant=constant).as_json()
 
 
 def _scored(
