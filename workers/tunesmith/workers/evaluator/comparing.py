@@ -33,6 +33,7 @@ from tunesmith.workers.evaluator.forgetting import ProbeCache, look_for_forgetti
 from tunesmith.workers.evaluator.grading.judge import HttpJudge
 from tunesmith.workers.evaluator.probes import load_probes
 from tunesmith.workers.evaluator.scores import Scored, score_chats, score_preferences
+from tunesmith.workers.evaluator.statistics.verdict import FEWEST_PAIRS
 
 log = structlog.get_logger()
 
@@ -142,7 +143,7 @@ class Comparing:
         candidate = row.candidate_digest or row.base_name
         request = row.request
         # Where no verdict is possible, the engines' time is better spent on users.
-        probed = request["probes"] and request["source"]["type"] != "none"
+        probed = request["probes"] and len(examples.items) >= FEWEST_PAIRS
         probes = 2 * len(load_probes()) if probed else 0
         progress = _Progress(self._database, claim, 4 * len(examples.items) + probes)
         key = self._settings.judge_key
