@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tunesmith.platform.examples import Example
 
 from .chat_template import ChatTemplate, Message, served_tools
 from .normal_text import shared_beginning
+from .segments import SegmentEncoder
 
 _BATCH = 512
 _NO_LIMIT = 1 << 40  # what tokenizers report as `model_max_length` when nobody set it
@@ -63,6 +66,7 @@ class TokenCounter:
         eos_id: int | None,
     ) -> None:
         self._tokenizer = tokenizer
+        self._encoder = SegmentEncoder(tokenizer)
         self._template = template
         self.context_length = context_length
         self._stop_ids = frozenset(stop_ids)
@@ -112,37 +116,46 @@ class TokenCounter:
             yield counted
 
     def counting(self, examples: Iterable[Example]) -> Iterator[tuple[Example, Counted]]:
-        """Each example with its counts."""
-        batch: list[Example] = []
-        for example in examples:
-            batch.append(example)
-            if len(batch) == _BATCH:
-                yield from zip(batch, self._count(batch), strict=True)
-                batch = []
-        if batch:
-            yield from zip(batch, self._count(batch), strict=True)
+        """Each example with its counts.
 
-    def _count(self, examples: list[Example]) -> list[Counted]:
-        turns: list[list[list[_Turn]] | str] = []
+        While the tokenizer (in Rust, without the interpreter's lock) encodes one batch, the next
+        one's texts are rendered.
+        """
+        remaining = iter(examples)
+        with ThreadPoolExecutor(1, "tokenize") as pool:
+            under_way: _UnderWay | None = None
+            while True:
+                batch = list(islice(remaining, _BATCH))
+                following = None
+                if batch:
+                    turns = self._all_turns(batch)
+                    texts = list(dict.fromkeys(_texts(turns)))
+                    following = batch, turns, pool.submit(self._encoder.encode, texts)
+                if under_way is not None:
+                    yield from self._counted(*under_way)
+                if following is None:
+                    return
+                under_way = following
+
+    def _counted(
+        self, batch: list[Example], turns: list[_Turns], ids: Future[dict[str, list[int]]]
+    ) -> Iterator[tuple[Example, Counted]]:
+        encoded = ids.result()
+        for example, chats in zip(batch, turns, strict=True):
+            if isinstance(chats, str):
+                yield example, Counted(0, 0, 0, False, chats)
+            else:
+                rows = [row for chat in chats for row in self._rows(chat, encoded)]
+                yield example, self._cut(rows)
+
+    def _all_turns(self, examples: list[Example]) -> list[_Turns]:
+        turns: list[_Turns] = []
         for example in examples:
             try:
                 turns.append([self._turns(*chat) for chat in _chats(example)])
             except (TemplateError, ValueError, KeyError, TypeError) as error:
                 turns.append(str(error) or type(error).__name__)
-        ids = self._encoded(
-            text
-            for chats in turns
-            if not isinstance(chats, str)
-            for chat in chats
-            for turn in chat
-            for text in (turn.prompt, turn.spoken if turn.whole else turn.completion)
-        )
-        return [
-            Counted(0, 0, 0, False, chats)
-            if isinstance(chats, str)
-            else self._cut([row for chat in chats for row in self._rows(chat, ids)])
-            for chats in turns
-        ]
+        return turns
 
     def _turns(self, messages: list[Message], tools: list[dict[str, Any]] | None) -> list[_Turn]:
         tools = served_tools(tools)
@@ -172,11 +185,6 @@ class TokenCounter:
         )
         return shared_beginning(one, other)
 
-    def _encoded(self, texts: Iterable[str]) -> dict[str, list[int]]:
-        unique = list(dict.fromkeys(texts))
-        encodings = self._tokenizer.encode_batch_fast(unique, add_special_tokens=False)
-        return {text: found.ids for text, found in zip(unique, encodings, strict=True)}
-
     def _rows(
         self, turns: list[_Turn], ids: dict[str, list[int]]
     ) -> list[tuple[list[int], bytearray]]:
@@ -191,7 +199,7 @@ class TokenCounter:
                 completion = self._ended(
                     ids[turn.completion]
                     if turn.completion in ids
-                    else self._encoded([turn.completion])[turn.completion]
+                    else self._encoder.encode([turn.completion])[turn.completion]
                 )
             mask = bytearray(len(prompt))
             if rows and prompt[: len(rows[-1][0])] == rows[-1][0]:
@@ -231,6 +239,19 @@ class _Turn:
     spoken: str
     completion: str
     whole: bool
+
+
+_Turns = list[list[_Turn]] | str
+"""The learned turns of each of an example's chats, or why the template refuses them."""
+
+_UnderWay = tuple[list[Example], list[_Turns], Future[dict[str, list[int]]]]
+
+
+def _texts(turns: Iterable[_Turns]) -> Iterator[str]:
+    for chats in turns:
+        for turn in chain.from_iterable(() if isinstance(chats, str) else chats):
+            yield turn.prompt
+            yield turn.spoken if turn.whole else turn.completion
 
 
 def _chats(example: Example) -> list[tuple[list[Message], list[dict[str, Any]] | None]]:
