@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         default=500, ge=10, description="Most examples that an evaluation asks both models about."
     )
     evaluation_concurrency: int = Field(
-        default=8, ge=1, description="Requests of an evaluation that are at the engines at once."
+        default=16, ge=1, description="Requests of an evaluation that are at the engines at once."
     )
     judge_url: str | None = Field(
         default=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tunesmith.platform.graders import ScoreModel
 from tunesmith.workers.evaluator.answering import Item
 from tunesmith.workers.evaluator.engine_client import EngineClient
 from tunesmith.workers.evaluator.grading.judge import JudgeFailed
-from tunesmith.workers.evaluator.scores import Scored, score_chats, score_preferences
+from tunesmith.workers.evaluator.scores import Scored, score_chats, score_preferences, spread
 
 from .fake_engine import BASE, TUNED, FakeEngine, asking
 
@@ -121,6 +122,15 @@ def test_a_judge_that_mostly_fails_gives_no_verdict(judge: Judge | None) -> None
     found = scored(FakeEngine(right), items(), judge, JUDGE)
     assert (found.result["verdict"], found.result["bar"]["met"]) == (None, False)
     assert found.lack is not None
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 500])
+def test_a_spread_is_even_and_in_order(count: int) -> None:
+    lines = [item.line for item in spread(items(count), 100)]
+    assert len(lines) == min(count, 100)
+    assert lines == sorted(set(lines))
+    gaps = {after - before for before, after in pairwise(lines)}
+    assert max(gaps, default=0) - min(gaps, default=0) <= 1
 
 
 def test_without_examples_there_are_too_few() -> None:

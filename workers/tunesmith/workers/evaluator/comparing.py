@@ -32,7 +32,13 @@ from tunesmith.workers.evaluator.engine_client import (
 from tunesmith.workers.evaluator.forgetting import ProbeCache, look_for_forgetting
 from tunesmith.workers.evaluator.grading.judge import HttpJudge
 from tunesmith.workers.evaluator.probes import load_probes
-from tunesmith.workers.evaluator.scores import Scored, score_chats, score_preferences
+from tunesmith.workers.evaluator.scores import (
+    LIKELIHOODS,
+    Scored,
+    score_chats,
+    score_preferences,
+    spread,
+)
 from tunesmith.workers.evaluator.statistics.verdict import FEWEST_PAIRS
 
 log = structlog.get_logger()
@@ -145,7 +151,9 @@ class Comparing:
         # Where no verdict is possible, the engines' time is better spent on users.
         probed = request["probes"] and len(examples.items) >= FEWEST_PAIRS
         probes = 2 * len(load_probes()) if probed else 0
-        progress = _Progress(self._database, claim, 4 * len(examples.items) + probes)
+        likely = len(spread(examples.items, LIKELIHOODS))
+        total = 2 * (len(examples.items) + likely) + probes
+        progress = _Progress(self._database, claim, total)
         key = self._settings.judge_key
         judge = (
             HttpJudge(self._settings.judge_url, key.get_secret_value() if key else None)

@@ -27,6 +27,10 @@ from tunesmith.workers.evaluator.statistics.verdict import Constant, decide
 Sides = tuple[str, str]
 """What engines call the baseline and the candidate."""
 
+LIKELIHOODS = 100
+"""Examples whose right answers' likelihood is asked for: it is a figure beside the one that
+decides, and as many tell it well enough."""
+
 _JUDGED_AT_ONCE = 8
 
 
@@ -59,7 +63,7 @@ async def score_chats(
         await answer_all(client, side, items, max_tokens=room, on_answer=on_answer)
         for side in sides
     ]
-    likely = await likelihoods(client, sides, items, on_answer=on_answer)
+    likely = await likelihoods(client, sides, spread(items, LIKELIHOODS), on_answer=on_answer)
     named = None if grader is None else check_grader(grader, "grader")
     if isinstance(named, ScoreModel):
         metric = _metric(named.name, "judge")
@@ -144,6 +148,13 @@ async def score_preferences(
         for item, before, after in zip(items, *scores, strict=True)
     ]
     return Scored(result, shown)
+
+
+def spread(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """At most `most` of `items`, from the first to the last at equal distances."""
+    if len(items) <= most:
+        return items
+    return [items[place * len(items) // most] for place in range(most)]
 
 
 def _metric(name: str, kind: str) -> dict[str, Any]:
