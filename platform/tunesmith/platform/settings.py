@@ -25,7 +25,7 @@ from pydantic_settings import (
 from tunesmith.platform.domain.errors import InvalidRequest
 
 MEGABYTE = 1_000_000
-_COMMA_LISTS = ("engines", "trackers")
+_COMMA_LISTS = ("engines", "trackers", "cors_origins")
 
 
 class Settings(BaseSettings):
@@ -61,7 +61,9 @@ class Settings(BaseSettings):
         default=None, description="Address of a Ray cluster; a local one is started where empty."
     )
     engines: Annotated[list[str], NoDecode] = Field(
-        default=[], description="Base URLs of vLLM engines, comma-separated."
+        default=[],
+        description="vLLM engines, comma-separated: base URLs; dns://NAME:PORT for every address"
+        " of a name; kubernetes://NAMESPACE/SERVICE:PORT for a service's ready pods.",
     )
     admin_key: SecretStr | None = Field(default=None, description="Key of the administrator.")
     log_format: Literal["auto", "json", "console"] = Field(
@@ -187,6 +189,79 @@ class Settings(BaseSettings):
         ge=0,
         description="Longest wait for an engine that is starting or restarting before a request"
         " gets 503 with Retry-After.",
+    )
+
+    engine_max_running: int = Field(
+        default=256,
+        ge=1,
+        description="Requests of this gateway that an engine works on at once; more wait in the"
+        " gateway, where tenants take turns.",
+    )
+    queue_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Longest wait for a turn at a busy engine before a request gets 503 with"
+        " Retry-After.",
+    )
+    adapter_wait_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Longest wait for an engine to pull an adapter that it does not hold.",
+    )
+    inference_seconds: float = Field(
+        default=600.0, gt=0, description="Longest time for an answer that is not streamed."
+    )
+    redis_url: str = Field(
+        default="",
+        repr=False,
+        description="Redis that gateways share limits a minute through; the database where empty.",
+    )
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="A tenant's requests a minute; unset: no limit."
+    )
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="A tenant's tokens a minute, prompts and answers."
+    )
+    concurrent_requests: int | None = Field(
+        default=None, ge=1, description="A tenant's requests at once."
+    )
+    queued_jobs: int | None = Field(
+        default=None, ge=1, description="A tenant's jobs that wait; one more is refused."
+    )
+    running_jobs: int | None = Field(
+        default=None, ge=1, description="A tenant's jobs that train at once; others wait."
+    )
+    stored_bytes: int | None = Field(
+        default=None, ge=1, description="A tenant's bytes in storage: files and adapters."
+    )
+    adapters: int | None = Field(default=None, ge=1, description="A tenant's tuned models.")
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Issuer of OIDC bearer tokens that count as keys, by its discovery document.",
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="Audience that such a token must have; needed with an issuer."
+    )
+    oidc_tenant_claim: str = Field(
+        default="tunesmith_tenant",
+        min_length=1,
+        description="Claim with the tenant's id, name or slug.",
+    )
+    oidc_scopes_claim: str = Field(
+        default="scope",
+        min_length=1,
+        description="Claim with the scopes: inference, training, admin; a list, or with spaces.",
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Origins whose pages may call the API from a browser, comma-separated.",
+    )
+    batch_concurrency: int = Field(
+        default=16, ge=1, description="Requests of batches that a gateway has at engines at once."
+    )
+    webhook_private_addresses: bool = Field(
+        default=False,
+        description="Let webhooks go to addresses of this machine and of private networks.",
     )
 
     @field_validator(*_COMMA_LISTS, mode="before")

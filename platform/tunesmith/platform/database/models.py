@@ -37,6 +37,8 @@ class Tenant(Base):
     created_at: Mapped[float]
     last_claimed_at: Mapped[float] = mapped_column(default=0.0)
     policy: Mapped[dict[str, Any] | None]  # its bar and forgetting limit; none means the defaults
+    limits: Mapped[dict[str, Any] | None]  # those that are its own; the settings' where none
+    suspended_at: Mapped[float | None]
 
 
 class ApiKey(Base):
@@ -51,6 +53,9 @@ class ApiKey(Base):
     hint: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[float]
     revoked_at: Mapped[float | None]
+    expires_at: Mapped[float | None]
+    scopes: Mapped[list[Any] | None]  # none, as in keys of before there were scopes: all
+    limits: Mapped[dict[str, Any] | None]  # beside the tenant's
 
 
 class BaseModel(Base):
@@ -319,6 +324,191 @@ class Usage(Base):
     requests: Mapped[int] = mapped_column(BigInteger, default=0)
     prompt_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
     completion_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    cached_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+
+
+class UsageBatch(Base):
+    """A write of usage that was done: one whose answer was lost is not added a second time."""
+
+    __tablename__ = "usage_batches"
+    __table_args__ = (Index("usage_batches_by_time", "written_at"),)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    written_at: Mapped[float]
+
+
+class StoredBytes(Base):
+    """The most that a tenant had in storage on a day (UTC): its files and its adapters."""
+
+    __tablename__ = "stored_bytes"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class Budget(Base):
+    """What is left of a limit a minute, at `updated_at`; gateways take shares of it."""
+
+    __tablename__ = "budgets"
+    name: Mapped[str] = mapped_column(String(192), primary_key=True)
+    level: Mapped[float]
+    updated_at: Mapped[float]
+
+
+class Audit(Base):
+    """What an administrator, or a tenant's own, did to tenants, keys, limits and settings."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("audit_by_tenant", "tenant_id", "seq"),)
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float]
+    actor: Mapped[str] = mapped_column(String(256))  # a key's id, or who a bearer token names
+    tenant_id: Mapped[str | None] = mapped_column(String(64))  # whose thing it was
+    action: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str] = mapped_column(String(512))
+    detail: Mapped[dict[str, Any] | None]
+    request_id: Mapped[str | None] = mapped_column(String(128))
+
+
+class Batch(Base):
+    """Requests of a file, answered into another at low priority; held by a lease."""
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        Index("batches_by_tenant", "tenant_id", "seq"),
+        Index("batches_by_status", "status", "seq"),
+    )
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    key_id: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16), default="validating")
+    endpoint: Mapped[str] = mapped_column(String(64))
+    completion_window: Mapped[str] = mapped_column(String(16))
+    input_file: Mapped[str] = mapped_column(ForeignKey("files.id"))
+    output_file: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
+    error_file: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
+    user_metadata: Mapped[dict[str, Any] | None]
+    errors: Mapped[list[Any] | None]
+    total: Mapped[int] = mapped_column(default=0)
+    completed: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    times: Mapped[dict[str, Any]]  # when each status began, by OpenAI's names: in_progress_at ...
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    lease_expires_at: Mapped[float | None]
+
+
+class Upload(Base):
+    """A file that comes in parts."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index("uploads_by_tenant", "tenant_id", "seq"),)
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    filename: Mapped[str] = mapped_column(Text)
+    purpose: Mapped[str] = mapped_column(String(32))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    mime_type: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16), default="pending")
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
+
+
+class UploadPart(Base):
+    """A part of an upload; its bytes are in storage until the upload ends."""
+
+    __tablename__ = "upload_parts"
+    __table_args__ = (Index("upload_parts_by_upload", "upload_id", "seq"),)
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    storage_key: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[float]
+
+
+class Permission(Base):
+    """Another tenant's leave to use a model: OpenAI's checkpoint permission."""
+
+    __tablename__ = "permissions"
+    __table_args__ = (
+        Index(
+            "permissions_by_model",
+            "model_name",
+            "grantee_id",
+            unique=True,
+            sqlite_where=_LIVE,
+            postgresql_where=_LIVE,
+        ),
+        Index("permissions_by_grantee", "grantee_id", "seq"),
+    )
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    model_name: Mapped[str] = mapped_column(String(512))
+    grantee_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    created_at: Mapped[float]
+    deleted_at: Mapped[float | None]
+
+
+class WebhookEndpoint(Base):
+    """Where a tenant wants to be told of events, and the secret that signs them."""
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (Index("webhook_endpoints_by_tenant", "tenant_id", "seq"),)
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(128))
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[Any]]
+    secret: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[float]
+    deleted_at: Mapped[float | None]
+
+
+class WebhookDelivery(Base):
+    """An event to be sent to an endpoint, tried again until it is taken or its time is over."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index("webhook_deliveries_by_event", "endpoint_id", "event_id", unique=True),
+        Index("webhook_deliveries_by_time", "status", "next_at"),
+    )
+    seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("webhook_endpoints.id"))
+    event_id: Mapped[str] = mapped_column(String(64))
+    event_type: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[float]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[float]
+    delivered_at: Mapped[float | None]
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    lease_expires_at: Mapped[float | None]
+
+
+class Idempotency(Base):
+    """The answer to a create that named an `Idempotency-Key`: a repeat gets the same."""
+
+    __tablename__ = "idempotency"
+    __table_args__ = (Index("idempotency_by_time", "expires_at"),)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    route: Mapped[str] = mapped_column(String(128), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int | None]  # none: still being answered
+    body: Mapped[dict[str, Any] | None]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
 
 
 class Heartbeat(Base):

@@ -52,3 +52,48 @@ def evaluation_id() -> str:
 def alias_id() -> str:
     """Id of an alias."""
     return f"alias_{random_text()}"
+
+
+def audit_id() -> str:
+    """Id of an entry of the audit log."""
+    return f"audit_log-{random_text()}"
+
+
+def batch_id() -> str:
+    """Id of a batch."""
+    return f"batch_{random_text()}"
+
+
+def batch_request_id() -> str:
+    """Id of one answer in a batch's output."""
+    return f"batch_req_{random_text()}"
+
+
+def upload_id() -> str:
+    """Id of an upload in parts."""
+    return f"upload_{random_text()}"
+
+
+def part_id() -> str:
+    """Id of an upload's part."""
+    return f"part_{random_text()}"
+
+
+def permission_id() -> str:
+    """Id of a checkpoint's permission."""
+    return f"cp_{random_text()}"
+
+
+def webhook_endpoint_id() -> str:
+    """Id of a webhook's endpoint."""
+    return f"we_{random_text()}"
+
+
+def webhook_delivery_id() -> str:
+    """Id of an event's way to one endpoint."""
+    return f"wd_{random_text()}"
+
+
+def webhook_event_id() -> str:
+    """Id of an event that webhooks tell of."""
+    return f"evt_{random_text()}"
