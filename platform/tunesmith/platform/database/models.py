@@ -376,7 +376,9 @@ class Batch(Base):
     __tablename__ = "batches"
     __table_args__ = (
         Index("batches_by_tenant", "tenant_id", "seq"),
-        Index("batches_by_status", "status", "seq"),
+        Index(
+            "batches_by_lease", "lease_expires_at", sqlite_where=_LEASED, postgresql_where=_LEASED
+        ),
     )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(64), unique=True)
@@ -396,15 +398,19 @@ class Batch(Base):
     times: Mapped[dict[str, Any]]  # when each status began, by OpenAI's names: in_progress_at ...
     created_at: Mapped[float]
     expires_at: Mapped[float]
+    output_expires_after: Mapped[int | None]  # seconds
     lease_token: Mapped[str | None] = mapped_column(String(32))
-    lease_expires_at: Mapped[float | None]
+    lease_expires_at: Mapped[float | None]  # none: there is nothing left to do
 
 
 class Upload(Base):
     """A file that comes in parts."""
 
     __tablename__ = "uploads"
-    __table_args__ = (Index("uploads_by_tenant", "tenant_id", "seq"),)
+    __table_args__ = (
+        Index("uploads_by_tenant", "tenant_id", "seq"),
+        Index("uploads_by_expiry", "status", "expires_at"),
+    )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(64), unique=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
@@ -415,6 +421,7 @@ class Upload(Base):
     status: Mapped[str] = mapped_column(String(16), default="pending")
     created_at: Mapped[float]
     expires_at: Mapped[float]
+    expires_after: Mapped[int | None]  # the file's life, in seconds
     file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"))
 
 
@@ -467,7 +474,11 @@ class WebhookEndpoint(Base):
     url: Mapped[str] = mapped_column(Text)
     events: Mapped[list[Any]]
     secret: Mapped[str] = mapped_column(String(128))
+    old_secret: Mapped[str | None] = mapped_column(String(128))  # of before a rotation
+    old_secret_until: Mapped[float | None]  # it signs beside the new one until then
+    disabled_at: Mapped[float | None]  # it answered 410: nothing more is sent
     created_at: Mapped[float]
+    updated_at: Mapped[float]
     deleted_at: Mapped[float | None]
 
 
@@ -477,6 +488,7 @@ class WebhookDelivery(Base):
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         Index("webhook_deliveries_by_event", "endpoint_id", "event_id", unique=True),
+        Index("webhook_deliveries_by_endpoint", "endpoint_id", "seq"),
         Index("webhook_deliveries_by_time", "status", "next_at"),
     )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)

@@ -17,6 +17,7 @@ depends_on = None
 
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LIVE = sa.text("deleted_at IS NULL")
+LEASED = sa.text("lease_expires_at IS NOT NULL")
 
 
 def _json() -> sa.JSON:
@@ -90,6 +91,7 @@ def upgrade() -> None:
         sa.Column("times", _json(), nullable=False),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
         sa.Column("expires_at", sa.Float(precision=53), nullable=False),
+        sa.Column("output_expires_after", sa.Integer(), nullable=True),
         sa.Column("lease_token", sa.String(length=32), nullable=True),
         sa.Column("lease_expires_at", sa.Float(precision=53), nullable=True),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
@@ -99,7 +101,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq"),
         sa.UniqueConstraint("id"),
     )
-    op.create_index("batches_by_status", "batches", ["status", "seq"])
+    op.create_index(
+        "batches_by_lease",
+        "batches",
+        ["lease_expires_at"],
+        sqlite_where=LEASED,
+        postgresql_where=LEASED,
+    )
     op.create_index("batches_by_tenant", "batches", ["tenant_id", "seq"])
     op.create_table(
         "uploads",
@@ -113,12 +121,14 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
         sa.Column("expires_at", sa.Float(precision=53), nullable=False),
+        sa.Column("expires_after", sa.Integer(), nullable=True),
         sa.Column("file_id", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
         sa.ForeignKeyConstraint(["file_id"], ["files.id"]),
         sa.PrimaryKeyConstraint("seq"),
         sa.UniqueConstraint("id"),
     )
+    op.create_index("uploads_by_expiry", "uploads", ["status", "expires_at"])
     op.create_index("uploads_by_tenant", "uploads", ["tenant_id", "seq"])
     op.create_table(
         "upload_parts",
@@ -165,7 +175,11 @@ def upgrade() -> None:
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("events", _json(), nullable=False),
         sa.Column("secret", sa.String(length=128), nullable=False),
+        sa.Column("old_secret", sa.String(length=128), nullable=True),
+        sa.Column("old_secret_until", sa.Float(precision=53), nullable=True),
+        sa.Column("disabled_at", sa.Float(precision=53), nullable=True),
         sa.Column("created_at", sa.Float(precision=53), nullable=False),
+        sa.Column("updated_at", sa.Float(precision=53), nullable=False),
         sa.Column("deleted_at", sa.Float(precision=53), nullable=True),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
         sa.PrimaryKeyConstraint("seq"),
@@ -198,6 +212,9 @@ def upgrade() -> None:
         "webhook_deliveries",
         ["endpoint_id", "event_id"],
         unique=True,
+    )
+    op.create_index(
+        "webhook_deliveries_by_endpoint", "webhook_deliveries", ["endpoint_id", "seq"]
     )
     op.create_index("webhook_deliveries_by_time", "webhook_deliveries", ["status", "next_at"])
     op.create_table(
