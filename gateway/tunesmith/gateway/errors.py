@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from tunesmith.platform.domain.errors import (
     InvalidRequest,
     NotFound,
+    RateLimited,
     TooLarge,
     TunesmithError,
     Unavailable,
@@ -45,6 +46,7 @@ _DESCRIPTIONS: dict[int | str, str] = {
     403: "The key may not do this.",
     404: "It does not exist, or it is another tenant's.",
     413: "The body is too large.",
+    429: "A limit is reached; see `Retry-After`.",
     503: "A part that is needed is not there now; see `Retry-After`.",
     "default": "Any other error.",
 }
@@ -66,8 +68,10 @@ class ErrorResponse(JSONResponse):
 def render(error: TunesmithError) -> JSONResponse:
     """An error as a response."""
     headers: dict[str, str] = {}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | RateLimited) and error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
+    if isinstance(error, RateLimited):
+        headers |= error.headers
     if not may_retry(error):
         # The official SDK repeats 409, 429 and every 5xx by itself.
         headers["x-should-retry"] = "false"
@@ -78,6 +82,8 @@ def render(error: TunesmithError) -> JSONResponse:
 
 def may_retry(error: TunesmithError) -> bool:
     """Whether the same request may succeed later, with nothing else changed."""
+    if isinstance(error, RateLimited):
+        return error.retry_after is not None
     return isinstance(error, Unavailable)
 
 

@@ -6,6 +6,7 @@ the gateway renders all of them, and the CLI prints the same sentence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -98,3 +99,36 @@ class LeaseLost(TunesmithError):
 
     status = HTTPStatus.CONFLICT
     default_code = "lease_lost"
+
+
+class RateLimited(TunesmithError):
+    """A limit a minute, or of requests at once, is reached (429); later it will not be.
+
+    `type` is what was limited, as OpenAI has it: `requests` or `tokens`.
+
+    Args:
+        retry_after: seconds; None where waiting is of no use, as the request alone is too large.
+        headers: what the answer's `x-ratelimit-*` headers say.
+    """
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    default_code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limited: str,
+        retry_after: int | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.limited = limited
+        self.retry_after = retry_after
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """OpenAI's error body."""
+        error = super().body()
+        error["error"]["type"] = self.limited
+        return error

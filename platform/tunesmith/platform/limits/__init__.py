@@ -1,0 +1,1 @@
+"""Budgets a minute and the gateways that share them, on the database."""
