@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import random
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from tunesmith.platform.data_report.near_duplicates import near_duplicate_groups
 from tunesmith.platform.data_report.outliers import foreign_rows
 from tunesmith.platform.data_report.report import check_file, read_table
 from tunesmith.platform.data_report.table import Table
+from tunesmith.platform.demo.tickets import train_path
+from tunesmith.platform.examples import read_examples
 
 RECALL, FALSE_ALARMS = 0.95, 0.02
 
@@ -77,3 +82,37 @@ def test_the_same_file_gives_the_same_report(folder: Path) -> None:
         for _ in range(2)
     )
     assert json.dumps(one) == json.dumps(other)
+
+
+def _demo_rows() -> list[list[str]]:
+    with train_path().open(newline="", encoding="utf-8") as stream:
+        return list(csv.reader(stream))[1:]
+
+
+def _table(rows: list[tuple[str, str]]) -> Table:
+    text = "".join(json.dumps({"prompt": a, "completion": b}) + "\n" for a, b in rows)
+    return Table.of(read_examples(BytesIO(text.encode()), "rows.jsonl"))
+
+
+@pytest.mark.parametrize("rows", [100, 200, 400])
+def test_right_labels_are_not_suspected_because_there_are_few(rows: int) -> None:
+    drawn = random.Random(rows).sample(_demo_rows(), rows)
+    suspects = suspect_rows(_table([(asked, label) for _, asked, label in drawn]))
+    assert len(suspects) <= 0.02 * rows
+
+
+def test_wrong_labels_are_found_though_the_classifier_agrees_with_few() -> None:
+    # Sorted by label, as exports often are.
+    rows = sorted(((asked, label) for _, asked, label in _demo_rows()), key=lambda row: row[1])
+    labels = sorted({label for _, label in rows})
+    chosen = random.Random(1)
+    wrong = set(chosen.sample(range(len(rows)), len(rows) // 4))
+    spoiled = [
+        (asked, chosen.choice([other for other in labels if other != label]))
+        if place in wrong
+        else (asked, label)
+        for place, (asked, label) in enumerate(rows)
+    ]
+    found = {row for row, _, _ in suspect_rows(_table(spoiled))}
+    assert len(found & wrong) >= 0.1 * len(wrong)
+    assert len(found - wrong) <= 0.05 * len(rows)

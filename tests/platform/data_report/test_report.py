@@ -127,3 +127,12 @@ def test_the_command_renames_columns_and_redacts(tmp_path: Path, run: Any) -> No
     assert result.exit_code == 0, result.output
     assert "@example.org" not in out.read_text()
     assert "@example.org" in path.read_text()
+
+
+def test_the_other_files_need_not_have_the_renamed_columns(tmp_path: Path, run: Any) -> None:
+    path = tmp_path / "tickets.csv"
+    path.write_text("ticket,completion\n" + "".join(f"q {n},a {n}\n" for n in range(60)))
+    held_out = tmp_path / "held-out.csv"
+    held_out.write_text("prompt,completion\nq 7,a 7\n")
+    result = run(path, "--column", "ticket=prompt", "--validation", held_out)
+    assert "leakage" in result.stdout

@@ -176,7 +176,7 @@ def _write_rebalanced(
     from tunesmith.platform.data_report.report import opened, read_table
 
     table = read_table(path, columns or [])
-    sample = None if production is None else read_table(production, columns or [])
+    sample = None if production is None else read_table(production, columns or [], lenient=True)
     try:
         kept = set(rebalanced_rows(table, sample))
     except ValueError as error:

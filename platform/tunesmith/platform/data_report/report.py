@@ -221,8 +221,8 @@ def check_file(
         OSError: a file cannot be opened.
     """
     renaming = list(columns)
-    held_out = None if validation is None else read_table(validation, renaming)
-    sample = None if production is None else read_table(production, renaming)
+    held_out = None if validation is None else read_table(validation, renaming, lenient=True)
+    sample = None if production is None else read_table(production, renaming, lenient=True)
     try:
         with opened(path, renaming) as examples:
             return build_report(examples, validation=held_out, production=sample, **options)
@@ -231,11 +231,14 @@ def check_file(
 
 
 @contextmanager
-def opened(path: str | Path, columns: Iterable[str] = ()) -> Iterator[Iterator[Example]]:
+def opened(
+    path: str | Path, columns: Iterable[str] = (), *, lenient: bool = False
+) -> Iterator[Iterator[Example]]:
     """The examples of a file of any format, read as they are asked for.
 
     Args:
         columns: renamings of its columns, `OLD=NEW`.
+        lenient: pass over those that the file has no column for.
 
     Raises:
         ExamplesError: the file cannot be read.
@@ -243,16 +246,19 @@ def opened(path: str | Path, columns: Iterable[str] = ()) -> Iterator[Iterator[E
     """
     source = Path(path)
     mapping = parse_column_options(list(columns))
-    with renamed_columns(source, mapping) as readable, readable.open("rb") as stream:
+    with (
+        renamed_columns(source, mapping, lenient=lenient) as readable,
+        readable.open("rb") as stream,
+    ):
         yield read_examples(stream, source.name)
 
 
-def read_table(path: str | Path, columns: Iterable[str] = ()) -> Table:
-    """The examples of a file as a table.
+def read_table(path: str | Path, columns: Iterable[str] = (), *, lenient: bool = False) -> Table:
+    """The examples of a file as a table; the arguments are those of `opened`.
 
     Raises:
         ExamplesError: the file cannot be read.
         OSError: it cannot be opened.
     """
-    with opened(path, columns) as examples:
+    with opened(path, columns, lenient=lenient) as examples:
         return Table.of(examples)

@@ -43,19 +43,31 @@ def parse_column_options(options: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def renamed_columns(path: Path, mapping: Mapping[str, str]) -> Iterator[Path]:
+def renamed_columns(
+    path: Path, mapping: Mapping[str, str], *, lenient: bool = False
+) -> Iterator[Path]:
     """A copy of the CSV at `path`, of the same name, with its header renamed by `mapping`.
 
     Without a mapping it is `path` itself, of any format. Only the header is rewritten: every other
     byte is copied as it is. The copy is deleted at the end of the block.
 
+    Args:
+        lenient: a file whose header does not fit, or that is no CSV, is left as it is.
+
     Raises:
         ExamplesError: the file cannot be read as CSV, or its header does not fit `mapping`.
     """
-    if not mapping:
+    found = None
+    if mapping:
+        try:
+            found = _new_header(path, mapping)
+        except ExamplesError:
+            if not lenient:
+                raise
+    if found is None:
         yield path
         return
-    header, rest = _new_header(path, mapping)
+    header, rest = found
     with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
         copy = Path(folder) / path.name
         with path.open("rb") as source, copy.open("wb") as target:
