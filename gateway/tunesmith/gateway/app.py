@@ -29,6 +29,8 @@ from tunesmith.gateway.models.endpoints import router as models
 from tunesmith.gateway.request_context import RequestContext
 from tunesmith.gateway.resources import Resources, State
 from tunesmith.gateway.tenants.endpoints import router as tenants
+from tunesmith.gateway.uploads.endpoints import router as uploads
+from tunesmith.gateway.uploads.sweeping import UploadSweeper
 from tunesmith.gateway.usage.endpoints import router as usage
 from tunesmith.gateway.usage.ledger import UsageLedger
 from tunesmith.platform.database import Database, migrate
@@ -60,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     for router in (
         files,
+        uploads,
         fine_tuning,
         evaluations,
         aliases,
@@ -88,13 +91,15 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
             )
         )
         ledger = await parts.enter_async_context(UsageLedger(database))
+        storage = Storage(settings.storage_url)
+        await parts.enter_async_context(UploadSweeper(database, storage))
         metrics.collect_from(partial(figures.of_engines, pool))
         metrics.collect_from(partial(figures.of_database, database))
         yield State(
             resources=Resources(
                 settings=settings,
                 database=database,
-                storage=Storage(settings.storage_url),
+                storage=storage,
                 engines=pool,
                 callers=TtlCache(partial(auth.look_up, database), seconds=auth.CALLER_SECONDS),
                 catalogue=Catalogue(database),

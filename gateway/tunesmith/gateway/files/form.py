@@ -14,7 +14,6 @@ from tunesmith.platform.domain.errors import InvalidRequest, TooLarge
 ENVELOPE = 64 * 1024
 """Bytes that an upload may have beside its file: boundaries, headers, the other fields."""
 
-_FILE = "file"
 _MAX_FIELD = 1024
 
 
@@ -24,6 +23,7 @@ class UploadForm:
 
     request: Request
     max_file_bytes: int
+    file_field: str = "file"
     filename: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class UploadForm:
             TooLarge: the file, or all the rest, is larger than it may be.
             InvalidRequest: it is not a well-formed form, or has no file, or has two.
         """
-        parts = _Parts()
+        parts = _Parts(self.file_field)
         parser = self._parser(parts)
         size = rest = 0
         async for chunk in self.request.stream():
@@ -65,8 +65,8 @@ class UploadForm:
             raise InvalidRequest("The form ends before its last boundary: the upload was cut off.")
         if not parts.has_file:
             raise InvalidRequest(
-                "Missing required parameter: `file`.",
-                param="file",
+                f"Missing required parameter: `{self.file_field}`.",
+                param=self.file_field,
                 code="missing_required_parameter",
             )
         self.filename = parts.filename
@@ -99,16 +99,18 @@ class UploadForm:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
-            f"The file is larger than {self.max_file_bytes / 1e6:,.0f} MB, the most that one file"
-            " may have here. Split it, or leave something out.",
-            param="file",
+            f"The file is larger than {self.max_file_bytes / 1e6:,.0f} MB, the most that one"
+            f" {'file' if self.file_field == 'file' else 'part'} may have here. Split it, or leave"
+            " something out.",
+            param=self.file_field,
         )
 
 
 class _Parts:
     """What the parser says of the form, part by part."""
 
-    def __init__(self) -> None:
+    def __init__(self, file_field: str) -> None:
+        self._file_field = file_field
         self.fields: list[tuple[str, bytearray]] = []
         self.filename: str | None = None
         self.has_file = False
@@ -144,14 +146,14 @@ class _Parts:
     def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode(errors="replace")
-        self._in_file = name == _FILE
+        self._in_file = name == self._file_field
         if not self._in_file:
             if any(name == known for known, _ in self.fields):
                 raise InvalidRequest(f"The form has `{name[:80]}` twice.", param=name[:80])
             self.fields.append((name, bytearray()))
             return
         if self.has_file:
-            raise InvalidRequest("The form has two files; send one at a time.", param=_FILE)
+            raise InvalidRequest("The form has two files; send one at a time.", param=name)
         self.has_file = True
         self.filename = options.get(b"filename", b"").decode(errors="replace")
 

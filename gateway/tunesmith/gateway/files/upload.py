@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
 from anyio import to_thread
 from fastapi import Request
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.resources import Resources
@@ -25,8 +27,8 @@ log = structlog.get_logger(__name__)
 PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
 SHORTEST_LIFE = 3600
 LONGEST_LIFE = 2_592_000
+MAX_FILENAME = 512
 
-_MAX_FILENAME = 512
 _WRITE_BYTES = 1024 * 1024
 
 
@@ -55,11 +57,11 @@ async def receive(request: Request, parts: Resources, tenant_id: str) -> File:
     form = UploadForm(request, parts.settings.max_file_bytes)
     form.check_length()
     with parts.storage.writer() as writer:
-        await _copy(form, writer)
+        await copy(form, writer)
         upload = _checked(form)
         # In one piece: a server that shuts down ends what awaits, not what runs in a thread.
         return await to_thread.run_sync(
-            _keep,
+            keep,
             parts,
             tenant_id,
             writer,
@@ -68,7 +70,22 @@ async def receive(request: Request, parts: Resources, tenant_id: str) -> File:
         )
 
 
-def _keep(parts: Resources, tenant_id: str, writer: ObjectWriter, upload: Upload) -> File:
+def keep(
+    parts: Resources,
+    tenant_id: str,
+    writer: ObjectWriter,
+    upload: Upload,
+    then: Callable[[Session, File], None] | None = None,
+) -> File:
+    """Make a file of what was written, and of its examples when it is for fine-tuning.
+
+    Args:
+        then: what belongs to the same transaction; if it raises, nothing is kept.
+
+    Raises:
+        InvalidRequest: the examples are wrong (`ExamplesError`, with lines).
+        StorageFull: there is no room for it.
+    """
     # Each upload has objects of its own: equal bytes may be deleted while they are uploaded
     # again, and no order of row and object would make that safe.
     name = f"{writer.sha256}-{random_text(8)}"
@@ -79,7 +96,7 @@ def _keep(parts: Resources, tenant_id: str, writer: ObjectWriter, upload: Upload
         if upload.is_examples:
             stored = _normalise(parts.storage, stored, upload.filename, examples_key)
         with parts.database.transaction() as session:
-            return files.add_file(
+            file = files.add_file(
                 session,
                 tenant_id,
                 stored,
@@ -87,6 +104,9 @@ def _keep(parts: Resources, tenant_id: str, writer: ObjectWriter, upload: Upload
                 purpose=upload.purpose,
                 expires_after=upload.expires_after,
             )
+            if then is not None:
+                then(session, file)
+            return file
     except BaseException:
         _discard(parts.storage, stored.storage_key, examples_key)
         raise
@@ -98,7 +118,8 @@ def _normalise(storage: Storage, stored: StoredFile, filename: str, key: str) ->
     return replace(stored, examples_key=key, examples=summary.examples, kind=summary.kind)
 
 
-async def _copy(form: UploadForm, writer: ObjectWriter) -> None:
+async def copy(form: UploadForm, writer: ObjectWriter) -> None:
+    """Write a form's file as it comes; raises what `UploadForm.file_bytes` does."""
     pending = bytearray()
     async for data in form.file_bytes():
         pending += data
@@ -121,18 +142,27 @@ def _checked(form: UploadForm) -> Upload:
             param="purpose",
             code="missing_required_parameter",
         )
+    check_purpose(purpose)
+    filename = (form.filename or "file").replace("\0", "")
+    if len(filename) > MAX_FILENAME:
+        raise InvalidRequest(
+            f"The file's name has more than {MAX_FILENAME} characters.", param="file"
+        )
+    return Upload(filename, purpose, _life(form.fields))
+
+
+def check_purpose(purpose: str) -> None:
+    """Refuse a purpose that files are not uploaded for.
+
+    Raises:
+        InvalidRequest: it is not one of `PURPOSES`.
+    """
     if purpose not in PURPOSES:
         raise InvalidRequest(
             f"`purpose` must be one of {', '.join(PURPOSES)}; it is {purpose[:80]!r}.",
             param="purpose",
             code="invalid_value",
         )
-    filename = (form.filename or "file").replace("\0", "")
-    if len(filename) > _MAX_FILENAME:
-        raise InvalidRequest(
-            f"The file's name has more than {_MAX_FILENAME} characters.", param="file"
-        )
-    return Upload(filename, purpose, _life(form.fields))
 
 
 def _life(fields: dict[str, str]) -> int | None:
