@@ -16,6 +16,8 @@ from tunesmith.platform.database.clock import now
 from tunesmith.platform.database.models import DataReport, Evaluation
 from tunesmith.platform.domain.errors import LeaseLost
 from tunesmith.platform.domain.ids import random_text
+from tunesmith.platform.webhooks.events import EVALUATION_ENDS
+from tunesmith.platform.webhooks.outbox import announce
 
 Work = TypeVar("Work", bound=DataReport | Evaluation)
 
@@ -59,14 +61,8 @@ def claim(
             return None
         if row.attempts < max_attempts:
             break
-        row.status = FAILED
-        row.finished_at = moment
-        row.error = {
-            "code": "worker_lost",
-            "message": f"Whoever worked on it was lost {row.attempts} times; it was given up.",
-        }
-        row.lease_token = row.lease_expires_at = None
-        session.flush()
+        message = f"Whoever worked on it was lost {row.attempts} times; it was given up."
+        end(session, row, FAILED, {"code": "worker_lost", "message": message})
     row.status = IN_PROGRESS
     row.attempts += 1
     row.started_at = row.started_at or moment
@@ -115,12 +111,14 @@ def held(session: Session, table: type[Work], claimed: Claim) -> Work:
 def end(
     session: Session, row: DataReport | Evaluation, status: str, error: dict[str, str] | None = None
 ) -> None:
-    """Write down how the work on a row ended, and give up its lease."""
+    """Write down how the work on a row ended, give up its lease, and have webhooks tell of it."""
     row.status = status
     row.error = error
     row.finished_at = now(session)
     row.lease_token = row.lease_expires_at = None
     session.flush()
+    if isinstance(row, Evaluation):
+        announce(session, row.tenant_id, EVALUATION_ENDS[status], row.id)
 
 
 def give_back(session: Session, table: type[Work], claimed: Claim, *, after: float = 0.0) -> None:

@@ -19,6 +19,8 @@ from tunesmith.platform.domain.job import (
     EventType,
     JobStatus,
 )
+from tunesmith.platform.webhooks.events import JOB_ENDS
+from tunesmith.platform.webhooks.outbox import announce
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +53,8 @@ def move(
         job.lease_token = job.lease_owner = job.lease_expires_at = None
     add_event(session, job.id, message, level=level, data=data)
     session.flush()
+    if to in JOB_ENDS:
+        announce(session, job.tenant_id, JOB_ENDS[to], job.id)
     log.info(
         "job moved",
         job_id=job.id,
