@@ -1,0 +1,1 @@
+"""Limits of requests and tokens a minute, and of requests at once, over all gateways."""
