@@ -228,7 +228,7 @@ def test_tenants_and_keys_are_managed_by_the_administrator(gateway: Gateway) -> 
 def test_a_key_that_another_process_revoked_stops_soon(gateway: Gateway, tenant: Tenant) -> None:
     assert tenant.http.get("/v1/models").status_code == 200
     with gateway.database.transaction() as session:
-        (key,) = tenants.list_keys(session, tenant.id)
+        (key,) = tenants.list_keys(session, tenant.id).items
         tenants.revoke_key(session, tenant.id, key.id)
     wait_for(lambda: tenant.http.get("/v1/models").status_code == 401)
 

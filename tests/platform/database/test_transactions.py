@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def names(database: Database) -> list[str]:
     with database.reading() as session:
-        return [tenant.name for tenant in list_tenants(session)]
+        return [tenant.name for tenant in list_tenants(session).items]
 
 
 def test_an_exception_undoes_the_transaction_and_passes_unchanged(database: Database) -> None:
@@ -107,7 +107,7 @@ def test_a_lock_held_for_too_long_is_unavailable(
         with pytest.raises(Unavailable, match="locked"), hasty.transaction() as other:
             create_tenant(other, "Eve")
         with hasty.reading() as reader:  # a reader neither waits nor sees what is unfinished
-            assert list_tenants(reader) == []
+            assert list_tenants(reader).items == []
     assert names(hasty) == ["Ada"]
     hasty.dispose()
 

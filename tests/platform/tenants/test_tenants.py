@@ -77,7 +77,7 @@ def test_a_name_is_taken_once_even_at_once(database: Database) -> None:
         results = list(pool.map(work, range(4)))
     assert sorted(map(str, results)) == ["None", "name_taken", "name_taken", "name_taken"]
     with database.reading() as session:
-        assert [tenant.name for tenant in list_tenants(session)] == ["Ada"]
+        assert [tenant.name for tenant in list_tenants(session).items] == ["Ada"]
 
 
 def test_a_tenant_is_found_by_id_and_by_name(world: World) -> None:
@@ -108,8 +108,8 @@ def test_a_key_opens_until_it_is_revoked(world: World) -> None:
             with pytest.raises(NotAuthenticated):
                 authenticate(session, wrong)
         assert authenticate(session, second).tenant_id == tenant
-        assert [k.name for k in list_keys(session, tenant)] == ["laptop", "server"]
-        assert list_keys(session, other) == []
+        assert [k.name for k in list_keys(session, tenant).items] == ["laptop", "server"]
+        assert list_keys(session, other).items == []
 
 
 def test_a_refusal_does_not_repeat_the_key(sqlite: Database) -> None:

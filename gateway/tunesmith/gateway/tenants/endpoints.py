@@ -30,7 +30,7 @@ def create_tenant(body: CreateTenant, parts: Parts) -> NewTenant:
 def list_tenants(parts: Parts) -> ListOf[Tenant]:
     """All tenants, oldest first."""
     with parts.database.reading() as session:
-        return ListOf(data=[Tenant.of(tenant) for tenant in tenants.list_tenants(session)])
+        return ListOf(data=[Tenant.of(tenant) for tenant in tenants.list_tenants(session).items])
 
 
 @router.post("/{tenant}/keys")
@@ -46,7 +46,7 @@ def list_keys(tenant: str, parts: Parts) -> ListOf[Key]:
     """A tenant's keys, revoked ones included, oldest first."""
     with parts.database.reading() as session:
         owner = tenants.get_tenant(session, tenant)
-        return ListOf(data=[Key.of(key) for key in tenants.list_keys(session, owner.id)])
+        return ListOf(data=[Key.of(key) for key in tenants.list_keys(session, owner.id).items])
 
 
 @router.delete("/{tenant}/keys/{key}")
