@@ -33,6 +33,9 @@ from tunesmith.gateway.uploads.endpoints import router as uploads
 from tunesmith.gateway.uploads.sweeping import UploadSweeper
 from tunesmith.gateway.usage.endpoints import router as usage
 from tunesmith.gateway.usage.ledger import UsageLedger
+from tunesmith.gateway.webhooks.deliverer import WebhookDeliverer
+from tunesmith.gateway.webhooks.endpoints import router as webhooks
+from tunesmith.gateway.webhooks.sender import WebhookSender
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.database.models import ApiKey
 from tunesmith.platform.settings import Settings
@@ -70,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         inference,
         usage,
         advice,
+        webhooks,
         tenants,
         health,
     ):
@@ -93,6 +97,10 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
         ledger = await parts.enter_async_context(UsageLedger(database))
         storage = Storage(settings.storage_url)
         await parts.enter_async_context(UploadSweeper(database, storage))
+        sender = await parts.enter_async_context(
+            WebhookSender(private=settings.webhook_private_addresses)
+        )
+        await parts.enter_async_context(WebhookDeliverer(database, sender))
         metrics.collect_from(partial(figures.of_engines, pool))
         metrics.collect_from(partial(figures.of_database, database))
         yield State(
@@ -106,6 +114,7 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
                 metrics=metrics,
                 usage=ledger,
                 checking=CapacityLimiter(UPLOADS_CHECKED_AT_ONCE),
+                webhooks=sender,
             )
         )
 

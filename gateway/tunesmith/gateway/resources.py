@@ -13,6 +13,7 @@ from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.gateway.models.catalogue import Catalogue
 from tunesmith.gateway.usage.ledger import UsageLedger
+from tunesmith.gateway.webhooks.sender import WebhookSender
 from tunesmith.platform.database import Database
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
@@ -32,6 +33,7 @@ class Resources:
     metrics: Metrics
     usage: UsageLedger
     checking: CapacityLimiter
+    webhooks: WebhookSender
 
 
 class State(TypedDict):

@@ -1,0 +1,1 @@
+"""Webhooks: a tenant's endpoints, and the task that sends to them."""
