@@ -12,10 +12,9 @@ from fastapi import FastAPI
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway import auth, errors
+from tunesmith.gateway import errors
 from tunesmith.gateway.advice.endpoints import router as advice
 from tunesmith.gateway.aliases.endpoints import router as aliases
-from tunesmith.gateway.cache import TtlCache
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.evaluations.endpoints import router as evaluations
 from tunesmith.gateway.files.endpoints import router as files
@@ -23,9 +22,11 @@ from tunesmith.gateway.fine_tuning.endpoints import router as fine_tuning
 from tunesmith.gateway.health import figures
 from tunesmith.gateway.health.endpoints import router as health
 from tunesmith.gateway.inference.endpoints import router as inference
+from tunesmith.gateway.keys.callers import open_callers
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.gateway.models.catalogue import Catalogue
 from tunesmith.gateway.models.endpoints import router as models
+from tunesmith.gateway.permissions.endpoints import router as permissions
 from tunesmith.gateway.request_context import RequestContext
 from tunesmith.gateway.resources import Resources, State
 from tunesmith.gateway.tenants.endpoints import router as tenants
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         files,
         uploads,
         fine_tuning,
+        permissions,
         evaluations,
         aliases,
         models,
@@ -109,7 +111,7 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
                 database=database,
                 storage=storage,
                 engines=pool,
-                callers=TtlCache(partial(auth.look_up, database), seconds=auth.CALLER_SECONDS),
+                callers=await parts.enter_async_context(open_callers(database, settings)),
                 catalogue=Catalogue(database),
                 metrics=metrics,
                 usage=ledger,

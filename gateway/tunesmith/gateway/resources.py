@@ -8,8 +8,8 @@ from typing import Annotated, TypedDict
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from tunesmith.gateway.cache import TtlCache
 from tunesmith.gateway.engines.pool import EnginePool
+from tunesmith.gateway.keys.callers import Callers
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.gateway.models.catalogue import Catalogue
 from tunesmith.gateway.usage.ledger import UsageLedger
@@ -17,7 +17,6 @@ from tunesmith.gateway.webhooks.sender import WebhookSender
 from tunesmith.platform.database import Database
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
-from tunesmith.platform.tenants import Caller
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Resources:
     database: Database
     storage: Storage
     engines: EnginePool
-    callers: TtlCache[str, Caller]
+    callers: Callers
     catalogue: Catalogue
     metrics: Metrics
     usage: UsageLedger
