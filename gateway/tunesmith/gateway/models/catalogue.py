@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from tunesmith.gateway.cache import TtlCache
-from tunesmith.platform import bases, models
+from tunesmith.platform import bases, models, permissions
 from tunesmith.platform.aliases.reading import find_alias
 from tunesmith.platform.aliases.sticky import goes_to_candidate
 from tunesmith.platform.database import Database
@@ -61,7 +61,8 @@ class Catalogue:
         )
 
     async def choose(self, tenant_id: str, name: str, user: str | None = None) -> Choice:
-        """The model that answers a request for `name`: a base, the tenant's own, or an alias's.
+        """The model that answers a request for `name`: a base, a model of the tenant's own or one
+        that it has a permission for, or an alias's.
 
         Args:
             user: who the request is for; in a split the same user always gets the same model.
@@ -121,7 +122,7 @@ class Catalogue:
 
 
 def _tuned(session: Session, tenant_id: str, name: str) -> Target:
-    model = models.get_model(session, tenant_id, name)
+    model = permissions.usable_model(session, tenant_id, name)
     adapter = models.get_adapter(session, model.adapter_digest)
     base = bases.find_base(session, model.base_name)
     if base is None or base.digest != adapter.base_digest:

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.gateway.auth import TenantId
 from tunesmith.gateway.pages import ListOf
 from tunesmith.gateway.resources import Parts, Resources
-from tunesmith.platform import bases, models
+from tunesmith.platform import bases, models, permissions
 from tunesmith.platform.adapters import delete_unreferred
 from tunesmith.platform.aliases.reading import all_aliases, find_alias
 from tunesmith.platform.domain.errors import InvalidRequest, NotFound, NotPermitted, Unavailable
@@ -22,10 +22,13 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("")
 def list_models(parts: Parts, tenant_id: TenantId) -> ListOf[Model]:
-    """All bases, and the tenant's own: tuned models, their checkpoints, and aliases."""
+    """All bases, the tenant's own tuned models, checkpoints and aliases, and those that others
+    let it use.
+    """
     with parts.database.reading() as session:
         listed = [Model.of_base(base) for base in bases.list_bases(session)]
         listed += [Model.of_tuned(model) for model in models.list_models(session, tenant_id)]
+        listed += [Model.of_tuned(row) for row in permissions.granted_models(session, tenant_id)]
         known = {model.id for model in listed}
         # A base that came after an alias of its name is what the name now means.
         listed += [
@@ -38,13 +41,13 @@ def list_models(parts: Parts, tenant_id: TenantId) -> ListOf[Model]:
 
 @router.get("/{model:path}")
 def get_model(model: str, parts: Parts, tenant_id: TenantId) -> Model:
-    """A base, or one of the tenant's own models or aliases."""
+    """A base, one of the tenant's own models or aliases, or a model that it may use."""
     with parts.database.reading() as session:
         base = bases.find_base(session, model)
         if base is not None:
             return Model.of_base(base)
         try:
-            return Model.of_tuned(models.get_model(session, tenant_id, model))
+            return Model.of_tuned(permissions.usable_model(session, tenant_id, model))
         except NotFound:
             alias = find_alias(session, tenant_id, model)
             if alias is None:
@@ -78,4 +81,6 @@ def _delete(parts: Resources, tenant_id: str, name: str) -> list[str]:
                 param="model",
                 code="is_an_alias",
             )
+        if permissions.usable_model(session, tenant_id, name).tenant_id != tenant_id:
+            raise NotPermitted(f"`{name}` is another project's: you may use it, not delete it.")
         return models.delete_model(session, tenant_id, name)

@@ -1,0 +1,1 @@
+"""Permissions: who else may use a tenant's models."""
