@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.auth import TenantId, identify
+from tunesmith.gateway.auth import TenantAdmin, identify
 from tunesmith.gateway.json_body import JsonRoute
 from tunesmith.gateway.pages import After, ListWithEnds
 from tunesmith.gateway.resources import Parts
@@ -32,7 +32,7 @@ async def create_permissions(
     body: CreatePermissions,
     request: Request,
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: TenantAdmin,
 ) -> ListWithEnds[Permission]:
     """Let other tenants use a model."""
     actor = (await identify(request)).key_id
@@ -57,7 +57,7 @@ def list_permissions(
     *,
     fine_tuned_model_checkpoint: str,
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: TenantAdmin,
     project_id: Annotated[str | None, Query(description="Only this tenant's.")] = None,
     after: After = None,
     limit: Annotated[int, Query(description="Items on a page, 1 to 10000.")] = 10,
@@ -83,7 +83,7 @@ async def delete_permission(
     permission_id: str,
     request: Request,
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: TenantAdmin,
 ) -> PermissionDeleted:
     """Take a permission back; it counts within a second on every gateway."""
     actor = (await identify(request)).key_id

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.aliases.empty_body import MayBeEmpty
-from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.auth import TenantAdmin
 from tunesmith.gateway.pages import After, ListOf, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform.domain import ids
@@ -36,14 +36,14 @@ Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 
 
 @router.get("/webhook_event_types")
-def list_event_types(_: TenantId) -> EventTypes:
+def list_event_types(_: TenantAdmin) -> EventTypes:
     """All events that an endpoint can ask for."""
     return EventTypes(data=list(EVENT_TYPES))
 
 
 @router.post("/webhook_endpoints")
 async def create_endpoint(
-    body: CreateEndpoint, parts: Parts, tenant_id: TenantId
+    body: CreateEndpoint, parts: Parts, tenant_id: TenantAdmin
 ) -> EndpointWithSecret:
     """Create an endpoint. Its secret is shown this once."""
     await parts.webhooks.check(body.url)
@@ -61,7 +61,7 @@ async def create_endpoint(
 
 @router.get("/webhook_endpoints")
 def list_endpoints(
-    parts: Parts, tenant_id: TenantId, after: After = None, limit: Limit = 20
+    parts: Parts, tenant_id: TenantAdmin, after: After = None, limit: Limit = 20
 ) -> ListWithEnds[Endpoint]:
     """The tenant's endpoints, newest first."""
     with parts.database.reading() as session:
@@ -76,7 +76,7 @@ def list_endpoints(
 
 
 @router.get("/webhook_endpoints/{webhook_endpoint_id}")
-def get_endpoint(webhook_endpoint_id: str, parts: Parts, tenant_id: TenantId) -> Endpoint:
+def get_endpoint(webhook_endpoint_id: str, parts: Parts, tenant_id: TenantAdmin) -> Endpoint:
     """One of the tenant's endpoints."""
     with parts.database.reading() as session:
         return Endpoint.of(endpoints.get_endpoint(session, tenant_id, webhook_endpoint_id))
@@ -84,7 +84,7 @@ def get_endpoint(webhook_endpoint_id: str, parts: Parts, tenant_id: TenantId) ->
 
 @router.post("/webhook_endpoints/{webhook_endpoint_id}")
 async def update_endpoint(
-    webhook_endpoint_id: str, body: UpdateEndpoint, parts: Parts, tenant_id: TenantId
+    webhook_endpoint_id: str, body: UpdateEndpoint, parts: Parts, tenant_id: TenantAdmin
 ) -> Endpoint:
     """Change an endpoint; what is left out stays."""
     if body.url is not None:
@@ -108,7 +108,9 @@ async def update_endpoint(
 
 
 @router.delete("/webhook_endpoints/{webhook_endpoint_id}")
-def delete_endpoint(webhook_endpoint_id: str, parts: Parts, tenant_id: TenantId) -> EndpointDeleted:
+def delete_endpoint(
+    webhook_endpoint_id: str, parts: Parts, tenant_id: TenantAdmin
+) -> EndpointDeleted:
     """Delete an endpoint; what was not sent yet is not sent."""
     with parts.database.transaction() as session:
         endpoints.delete_endpoint(session, tenant_id, webhook_endpoint_id)
@@ -117,7 +119,7 @@ def delete_endpoint(webhook_endpoint_id: str, parts: Parts, tenant_id: TenantId)
 
 @router.post("/webhook_endpoints/{webhook_endpoint_id}/rotate_secret")
 def rotate_secret(
-    webhook_endpoint_id: str, body: RotateSecret, parts: Parts, tenant_id: TenantId
+    webhook_endpoint_id: str, body: RotateSecret, parts: Parts, tenant_id: TenantAdmin
 ) -> EndpointWithSecret:
     """Give an endpoint a new secret, which is shown this once."""
     with parts.database.transaction() as session:
@@ -133,7 +135,7 @@ def rotate_secret(
 
 @router.post("/webhook_endpoints/{webhook_endpoint_id}/test")
 async def send_test(
-    webhook_endpoint_id: str, body: SendTest, parts: Parts, tenant_id: TenantId
+    webhook_endpoint_id: str, body: SendTest, parts: Parts, tenant_id: TenantAdmin
 ) -> TestResult:
     """Send a sample event now, once, and say what the endpoint answered."""
 
@@ -161,7 +163,7 @@ async def send_test(
 def list_deliveries(
     webhook_endpoint_id: str,
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: TenantAdmin,
     after: After = None,
     limit: Limit = 20,
 ) -> ListOf[Delivery]:
