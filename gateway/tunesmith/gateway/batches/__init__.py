@@ -1,0 +1,1 @@
+"""Batches: their routes, and the runner that answers their requests in the background."""

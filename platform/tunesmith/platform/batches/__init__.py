@@ -1,0 +1,1 @@
+"""Batches: a file of requests, answered into another at low priority within a day."""

@@ -1,0 +1,466 @@
+"""Batches worked on by runners: answered once, resumed by another, ended for a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tunesmith.gateway.batches import asking, lines
+from tunesmith.gateway.batches.holding import end_tasks
+from tunesmith.gateway.batches.runner import BatchRunner
+from tunesmith.platform import files, tenants
+from tunesmith.platform.batches import creation, reading
+from tunesmith.platform.database.models import ApiKey, Batch, Tenant
+from tunesmith.platform.domain.errors import NotFound
+from tunesmith.platform.domain.ids import random_text
+from tunesmith.platform.files import StoredFile
+from tunesmith.platform.storage import Storage
+
+if TYPE_CHECKING:
+    from tests.platform.conftest import World
+
+ENDPOINT = "/v1/chat/completions"
+ENDED = ("completed", "failed", "expired", "cancelled")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the gateway answers to one request."""
+
+    status: int = 200
+    body: bytes = b'{"object": "chat.completion"}'
+    request_id: str = "req_1"
+
+
+def error(status: int, code: str) -> Reply:
+    return Reply(status, json.dumps({"error": {"message": "no", "code": code}}).encode())
+
+
+@dataclass
+class Engine:
+    """Answers in the engines' place; counts how often each request was asked."""
+
+    reply: Callable[[dict[str, Any]], Awaitable[Reply]] | None = None
+    asked: list[str] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+
+    async def __call__(
+        self, *, tenant_id: str, key_id: str, path: str, body: dict[str, Any]
+    ) -> Reply:
+        assert (path, bool(tenant_id), bool(key_id)) == (ENDPOINT, True, True)
+        self.asked.append(body["prompt"])
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(0)
+            return Reply() if self.reply is None else await self.reply(body)
+        finally:
+            self.at_once -= 1
+
+
+def line(name: str, **change: Any) -> dict[str, Any]:
+    body = {"model": "pocket", "prompt": name}
+    return {"custom_id": name, "method": "POST", "url": ENDPOINT, "body": body} | change
+
+
+def number(body: dict[str, Any]) -> int:
+    """Which request it is: 3 of `r3`."""
+    return int(body["prompt"][1:])
+
+
+@dataclass
+class Desk:
+    """A tenant with batches, and what runners of them need."""
+
+    world: World
+    storage: Storage
+    tenant: str
+    key: str
+
+    def batch(self, requests: list[dict[str, Any]] | bytes, **more: Any) -> str:
+        """Id of a new batch."""
+        data = (
+            requests
+            if isinstance(requests, bytes)
+            else b"".join(json.dumps(r).encode() + b"\n" for r in requests)
+        )
+        key = files.original_key(self.tenant, random_text())
+        self.storage.put(key, data)
+        with self.world.database.transaction() as session:
+            stored = StoredFile(key, len(data), "0" * 64)
+            file = files.add_file(
+                session, self.tenant, stored, filename="in.jsonl", purpose="batch"
+            )
+            request = creation.BatchRequest(file.id, ENDPOINT, **more)
+            return creation.create_batch(session, self.tenant, self.key, request).id
+
+    def row(self, batch: str) -> Batch:
+        with self.world.database.reading() as session:
+            return reading.get_batch(session, self.tenant, batch)
+
+    def change(self, table: Any, where: Any, **values: Any) -> None:
+        with self.world.database.transaction() as session:
+            session.execute(update(table).where(where).values(**values))
+
+    def lines(self, file_id: str | None) -> list[dict[str, Any]]:
+        """The lines of a batch's file."""
+        if file_id is None:
+            return []
+        with self.world.database.reading() as session:
+            file = files.get_file(session, self.tenant, file_id)
+        assert file.purpose == "batch_output"
+        data = self.storage.get(file.storage_key)
+        assert len(data) == file.bytes
+        return [json.loads(found) for found in data.splitlines()]
+
+    async def find_model(self, tenant_id: str, name: str) -> None:
+        assert tenant_id == self.tenant
+        if name != "pocket":
+            raise NotFound(f"No model {name}.", param="model", code="model_not_found")
+
+    def runner(self, engine: Engine, *, concurrency: int = 4, lease: float = 30.0) -> BatchRunner:
+        return BatchRunner(
+            self.world.database,
+            self.storage,
+            engine,
+            self.find_model,
+            concurrency=concurrency,
+            lease_seconds=lease,
+            poll_seconds=0.02,
+        )
+
+    async def until(self, met: Callable[[], object], seconds: float = 30.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not met():  # noqa: ASYNC110 - it is in the database or in storage
+                await asyncio.sleep(0.02)
+
+    async def ended(self, batch: str) -> Batch:
+        """The batch, once it has ended and been cleared away."""
+
+        def met() -> bool:
+            row = self.row(batch)
+            return row.status in ENDED and row.lease_expires_at is None
+
+        await self.until(met)
+        return self.row(batch)
+
+
+@pytest.fixture
+def desk(world: World, tmp_path: Path) -> Desk:
+    tenant = world.tenant()
+    with world.database.transaction() as session:
+        key, _ = tenants.create_key(session, tenant, "batches")
+    return Desk(world, Storage(tmp_path / "storage"), tenant, key.id)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(asking, "_LONGEST_PAUSE", 0.01)
+
+
+@asynccontextmanager
+async def running(desk: Desk, engine: Engine, **more: Any) -> AsyncIterator[None]:
+    async with desk.runner(engine, **more):
+        yield
+
+
+def test_all_requests_are_answered_into_files(desk: Desk) -> None:
+    async def reply(body: dict[str, Any]) -> Reply:
+        return error(400, "bad") if body["prompt"] == "r3" else Reply()
+
+    engine = Engine(reply)
+    batch = desk.batch([line(f"r{n}") for n in range(40)], output_expires_after=7200)
+
+    async def run() -> Batch:
+        async with running(desk, engine):
+            return await desk.ended(batch)
+
+    row = asyncio.run(run())
+    assert (row.status, row.total, row.completed, row.failed) == ("completed", 40, 39, 1)
+    assert set(row.times) == {"in_progress_at", "finalizing_at", "completed_at"}
+    output, errors = desk.lines(row.output_file), desk.lines(row.error_file)
+    assert {found["custom_id"] for found in output} == {f"r{n}" for n in range(40)} - {"r3"}
+    assert output[0]["id"].startswith("batch_req_")
+    assert output[0]["error"] is None
+    assert output[0]["response"] == {
+        "status_code": 200,
+        "request_id": "req_1",
+        "body": {"object": "chat.completion"},
+    }
+    assert [found["response"]["status_code"] for found in errors] == [400]
+    assert sorted(engine.asked) == sorted(f"r{n}" for n in range(40))
+    assert engine.most_at_once == 4
+    assert len(desk.storage.list(f"batches/{batch}")) == 2
+    with desk.world.database.reading() as session:
+        file = files.get_file(session, desk.tenant, row.output_file or "")
+    assert file.expires_at == pytest.approx(file.created_at + 7200)
+
+
+def test_a_killed_runners_batch_is_finished_by_another(desk: Desk) -> None:
+    """The first runner's event loop stops for good in the middle, as its process would."""
+    batch = desk.batch([line(f"r{n}") for n in range(30)])
+    stuck = asyncio.Event()
+
+    async def ten_and_no_more(body: dict[str, Any]) -> Reply:
+        if number(body) >= 10:
+            await stuck.wait()
+        return Reply()
+
+    first, second = Engine(ten_and_no_more), Engine()
+    dead = asyncio.new_event_loop()
+    runner = desk.runner(first, lease=1.0)
+    thread = threading.Thread(
+        target=lambda: (
+            dead.run_until_complete(runner.__aenter__()),
+            dead.run_forever(),
+        ),
+        daemon=True,
+    )
+    thread.start()
+
+    async def take_over() -> Batch:
+        await desk.until(lambda: len(desk.storage.list(f"batches/{batch}")) > 0)
+        dead.call_soon_threadsafe(dead.stop)
+        await asyncio.to_thread(thread.join)
+        assert desk.row(batch).lease_token is not None
+        async with running(desk, second, lease=5.0):
+            return await desk.ended(batch)
+
+    row = asyncio.run(take_over())
+    assert (row.status, row.completed, row.failed) == ("completed", 30, 0)
+    found = [answer["custom_id"] for answer in desk.lines(row.output_file)]
+    assert sorted(found) == sorted(f"r{n}" for n in range(30))
+    again = set(first.asked) & set(second.asked)
+    assert len(first.asked) + len(second.asked) == 30 + len(again)
+    assert len(again) <= 4  # those in flight at the kill
+    dead.run_until_complete(_bury(dead))
+    dead.close()
+
+
+async def _bury(dead: asyncio.AbstractEventLoop) -> None:
+    """End the tasks of a loop that was stopped."""
+    await end_tasks(*(asyncio.all_tasks(dead) - {asyncio.current_task()}))
+
+
+def test_a_runner_that_ends_in_order_keeps_what_has_come_and_lets_go(desk: Desk) -> None:
+    batch = desk.batch([line(f"r{n}") for n in range(12)])
+
+    async def stop_and_go_on() -> tuple[Engine, Engine, Batch]:
+        stuck = asyncio.Event()
+
+        async def some(body: dict[str, Any]) -> Reply:
+            if number(body) >= 6:
+                await stuck.wait()
+            return Reply()
+
+        first, second = Engine(some), Engine()
+        async with running(desk, first):
+            await desk.until(lambda: first.at_once == 4)
+        row = desk.row(batch)
+        assert (row.status, row.lease_token) == ("in_progress", None)
+        async with running(desk, second):
+            return first, second, await desk.ended(batch)
+
+    first, second, row = asyncio.run(stop_and_go_on())
+    found = [answer["custom_id"] for answer in desk.lines(row.output_file)]
+    assert sorted(found) == sorted(f"r{n}" for n in range(12))
+    assert len(set(first.asked) & set(second.asked)) <= 4
+
+
+def test_a_cancel_ends_it_and_keeps_what_is_answered(desk: Desk) -> None:
+    batch = desk.batch([line(f"r{n}") for n in range(12)])
+
+    async def cancel() -> Batch:
+        stuck = asyncio.Event()
+
+        async def some(body: dict[str, Any]) -> Reply:
+            if number(body) >= 6:
+                await stuck.wait()
+            return Reply()
+
+        engine = Engine(some)
+        async with running(desk, engine):
+            await desk.until(lambda: engine.at_once == 4)
+            with desk.world.database.transaction() as session:
+                assert reading.cancel_batch(session, desk.tenant, batch).status == "cancelling"
+            return await desk.ended(batch)
+
+    row = asyncio.run(cancel())
+    assert (row.status, row.failed) == ("cancelled", 0)
+    assert {"cancelling_at", "cancelled_at"} <= set(row.times)
+    assert len(desk.lines(row.output_file)) == row.completed == 6
+    assert row.error_file is None
+
+
+def test_what_is_left_when_its_time_is_over_goes_to_the_error_file(desk: Desk) -> None:
+    batch = desk.batch([line(f"r{n}") for n in range(12)])
+
+    async def expire() -> Batch:
+        async def some(body: dict[str, Any]) -> Reply:
+            return error(429, "rate_limit_exceeded") if number(body) >= 6 else Reply()
+
+        engine = Engine(some)
+        async with running(desk, engine, lease=3.0):
+            await desk.until(lambda: len(engine.asked) > 20)  # asked again and again
+            desk.change(Batch, Batch.id == batch, expires_at=1.0)
+            row = desk.row(batch)
+            assert row.status == "in_progress"
+        async with running(desk, engine):
+            return await desk.ended(batch)
+
+    row = asyncio.run(expire())
+    assert (row.status, row.completed, row.failed) == ("expired", 6, 6)
+    errors = desk.lines(row.error_file)
+    assert {found["error"]["code"] for found in errors} == {"batch_expired"}
+    names = [found["custom_id"] for found in errors + desk.lines(row.output_file)]
+    assert sorted(names) == sorted(f"r{n}" for n in range(12))
+
+
+def test_503_is_waited_out_and_an_engine_that_fails_on_it_again_and_again_is_not(
+    desk: Desk,
+) -> None:
+    async def reply(body: dict[str, Any]) -> Reply:
+        if body["prompt"] == "poison":
+            return error(503, "engine_error")
+        if engine.asked.count(body["prompt"]) < 9:
+            return error(503, "engine_unavailable")
+        return Reply()
+
+    engine = Engine(reply)
+    batch = desk.batch([line("poison"), line("good")])
+
+    async def run() -> Batch:
+        async with running(desk, engine):
+            return await desk.ended(batch)
+
+    row = asyncio.run(run())
+    assert (row.completed, row.failed) == (1, 1)
+    assert engine.asked.count("good") == 9
+    assert engine.asked.count("poison") == asking.ENGINE_FAILURES
+    assert desk.lines(row.error_file)[0]["response"]["status_code"] == 503
+
+
+def test_a_file_with_errors_fails_with_all_of_them_counted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MAX_LISTED", 3)
+    requests = [line("a"), line("a"), line("b", url="/v1/embeddings"), line("c", method="GET")]
+    requests += [line("d", body={"model": "nothing"}), line("e", body={"model": "nothing"})]
+    batch = desk.batch(requests)
+    empty = desk.batch(b"\n  \n")
+
+    async def run() -> tuple[Batch, Batch]:
+        async with running(desk, engine):
+            return await desk.ended(batch), await desk.ended(empty)
+
+    engine = Engine()
+    row, other = asyncio.run(run())
+    assert (row.status, engine.asked) == ("failed", [])
+    assert row.errors is not None
+    assert [(found["line"], found["code"]) for found in row.errors] == [
+        (2, "duplicate_custom_id"),
+        (3, "invalid_url"),
+        (4, "invalid_method"),
+        (None, "more_errors"),
+    ]
+    assert "4 errors" in row.errors[-1]["message"]
+    assert other.errors is not None
+    assert [found["code"] for found in other.errors] == ["empty_file"]
+
+
+def test_a_model_that_does_not_exist_is_named_once(desk: Desk) -> None:
+    batch = desk.batch([line("a"), *(line(n, body={"model": "nothing"}) for n in "bc")])
+
+    async def run() -> Batch:
+        async with running(desk, Engine()):
+            return await desk.ended(batch)
+
+    row = asyncio.run(run())
+    assert row.errors is not None
+    assert [(e["line"], e["code"], e["param"]) for e in row.errors] == [
+        (2, "model_not_found", "body.model")
+    ]
+
+
+@pytest.mark.parametrize("reason", ["input_file_deleted", "tenant_suspended", "key_revoked"])
+def test_what_takes_its_ground_away_ends_it_with_a_reason(desk: Desk, reason: str) -> None:
+    batch = desk.batch([line(f"r{n}") for n in range(12)])
+
+    def take_away() -> None:
+        if reason == "tenant_suspended":
+            desk.change(Tenant, Tenant.id == desk.tenant, suspended_at=1.0)
+        elif reason == "key_revoked":
+            desk.change(ApiKey, ApiKey.id == desk.key, revoked_at=1.0)
+        else:
+            with desk.world.database.transaction() as session:
+                keys = files.delete_file(session, desk.tenant, desk.row(batch).input_file)
+            for key in keys:
+                desk.storage.delete(key)
+
+    async def run() -> Batch:
+        stuck = asyncio.Event()
+
+        async def some(body: dict[str, Any]) -> Reply:
+            if number(body) >= 6:
+                await stuck.wait()
+            return Reply()
+
+        engine = Engine(some)
+        async with running(desk, engine):
+            await desk.until(lambda: engine.at_once == 4)
+            take_away()
+            return await desk.ended(batch)
+
+    row = asyncio.run(run())
+    assert (row.status, row.completed) == ("failed", 6)
+    assert row.errors is not None
+    assert [found["code"] for found in row.errors] == [reason]
+    assert len(desk.lines(row.output_file)) == 6
+
+
+def test_batches_of_two_tenants_take_turns(desk: Desk) -> None:
+    other = Desk(desk.world, desk.storage, desk.world.tenant(), desk.key)
+    long = [desk.batch([line(f"{name}{n}") for n in range(30)]) for name in "ab"]
+    short = other.batch([line(f"short{n}") for n in range(3)])
+
+    async def any_model(_: str, __: str) -> None:
+        """Every model is there."""
+
+    async def run() -> None:
+        runner = BatchRunner(
+            desk.world.database,
+            desk.storage,
+            engine,
+            any_model,
+            concurrency=2,
+            lease_seconds=30.0,
+            poll_seconds=0.02,
+        )
+        async with runner:
+            await other.ended(short)
+            for batch in long:
+                await desk.ended(batch)
+
+    async def slow(_: dict[str, Any]) -> Reply:
+        await asyncio.sleep(0.05)
+        return Reply()
+
+    engine = Engine(slow)
+    asyncio.run(run())
+    order = engine.asked
+    assert order.index("a29") > order.index("short2")  # though it came before
+    assert order.index("b0") > order.index("short2")
+    assert engine.most_at_once == 2
+    with desk.world.database.reading() as session:
+        assert set(session.scalars(select(Batch.status))) == {"completed"}
