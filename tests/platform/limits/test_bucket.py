@@ -18,7 +18,7 @@ STEPS = st.lists(
 
 @given(limit=st.integers(1, 300), steps=STEPS)
 def test_it_gives_what_it_held_and_gained(limit: int, steps: list[tuple[float, ...]]) -> None:
-    bucket: Bucket | None = None
+    bucket = Bucket(limit, 1000.0)
     moment, latest, total = 1000.0, 1000.0, 0.0
     for wait, wanted, needed, returned in steps:
         moment += wait
@@ -30,7 +30,7 @@ def test_it_gives_what_it_held_and_gained(limit: int, steps: list[tuple[float, .
         assert bucket.level <= limit
         assert granted.level == bucket.level
     gained = (latest - 1000.0) * limit / MINUTE
-    assert total + (bucket.level if bucket else 0) <= limit + gained + 1e-6
+    assert total + bucket.level <= limit + gained + 1e-6
 
 
 @given(limit=st.integers(1, 10_000), waits=st.lists(st.floats(0.01, 2), min_size=5, max_size=200))
@@ -58,3 +58,8 @@ def test_what_is_returned_never_makes_more_than_the_limit() -> None:
 
 def test_a_lower_limit_cuts_what_is_there() -> None:
     assert grant(Bucket(600.0, 0.0), 0.0, 60, Wish(1000))[0].granted == 60
+
+
+def test_time_that_filled_it_pays_no_later_debt() -> None:
+    granted, _ = grant(Bucket(60.0, 0.0), 1000.0, 60, Wish(1, returned=-100.0))
+    assert granted == (0, -40.0)

@@ -96,12 +96,16 @@ class Budget:
     @property
     def remaining(self) -> float:
         """What is left of the limit now: at the store, as far as known here, and in the lease."""
+        return max(0.0, self._balance)
+
+    @property
+    def _balance(self) -> float:
         age = min(self._clock() - self._answered_at, MINUTE)
-        return max(0.0, min(self.limit, self._level + self._rate * age + self._left))
+        return min(float(self.limit), self._level + self._rate * age + self._left)
 
     def seconds_until(self, amount: float) -> float:
         """Seconds until so much is left, if nobody takes anything meanwhile."""
-        return max(0.0, (amount - self.remaining) / self._rate)
+        return max(0.0, (amount - self._balance) / self._rate)
 
     async def give_back(self, keep: float = 0.0) -> None:
         """Give the store what the lease has above `keep`, or the debt that it is."""
@@ -138,12 +142,13 @@ class Budget:
         needed = max(0, -floor(self._left - amount)) if amount else 0
         wanted = max(self._share, needed, self._demand - floor(self._left))
         try:
-            self._left += await self._take(Wish(wanted, needed, debt))
+            granted = await self._take(Wish(wanted, needed, debt))
         except Unavailable as error:
             self._left += debt
             return error
         finally:
             self._asking = None
+        self._left += granted  # what it was before the wait may have been taken meanwhile
         return None
 
     async def _take(self, wish: Wish) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from tunesmith.platform.limits.bucket import Grant, Wish
 
@@ -17,7 +19,8 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 local kept = redis.call('HMGET', KEYS[1], 'level', 'at')
 local level, at = tonumber(kept[1]) or limit, tonumber(kept[2]) or now
 now = math.max(now, at)
-level = math.min(limit, level + (now - at) * limit / 60 + tonumber(ARGV[4]))
+level = math.min(limit, level + (now - at) * limit / 60)
+level = math.min(limit, level + tonumber(ARGV[4]))
 local granted = 0
 if level >= math.max(needed, 1) then granted = math.floor(math.min(wanted, level)) end
 level = level - granted
@@ -33,7 +36,10 @@ class RedisStore:
 
     def __init__(self, url: str) -> None:
         self._redis: Redis = Redis.from_url(
-            url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS
+            url,
+            socket_timeout=_SECONDS,
+            socket_connect_timeout=_SECONDS,
+            retry=Retry(NoBackoff(), 0),  # a script that was done may not be done again
         )
         self._take = self._redis.register_script(_TAKE)
 

@@ -103,6 +103,11 @@ class RequestLimits:
             raise
         return Admission(gate, tokens)
 
+    @property
+    def known(self) -> int:
+        """Callers whose budgets and counts are remembered."""
+        return len(self._gates)
+
     def _gate(self, caller: CallerLimits) -> Gate:
         gate = self._gates.get((caller.tenant_id, caller.key_id))
         if gate is None or (gate.limits is not caller and gate.limits != caller):

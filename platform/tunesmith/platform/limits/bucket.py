@@ -49,6 +49,8 @@ def grant(bucket: Bucket | None, moment: float, limit: float, wish: Wish) -> tup
     """
     level, updated_at = bucket or Bucket(limit, moment)
     moment = max(moment, updated_at)  # a clock that was set back gives nothing twice
-    level = min(limit, level + (moment - updated_at) * limit / MINUTE + wish.returned)
+    # Filled first: what runs over is lost, and pays no debt.
+    level = min(limit, level + (moment - updated_at) * limit / MINUTE)
+    level = min(limit, level + wish.returned)
     granted = math.floor(min(wish.wanted, level)) if level >= max(wish.needed, 1) else 0
     return Grant(granted, level - granted), Bucket(level - granted, moment)
