@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.gateway import errors
 from tunesmith.gateway.advice.endpoints import router as advice
 from tunesmith.gateway.aliases.endpoints import router as aliases
+from tunesmith.gateway.audit.endpoints import router as audit
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.evaluations.endpoints import router as evaluations
 from tunesmith.gateway.files.endpoints import router as files
@@ -23,6 +24,7 @@ from tunesmith.gateway.health import figures
 from tunesmith.gateway.health.endpoints import router as health
 from tunesmith.gateway.inference.endpoints import router as inference
 from tunesmith.gateway.keys.callers import open_callers
+from tunesmith.gateway.keys.endpoints import router as keys
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.gateway.models.catalogue import Catalogue
 from tunesmith.gateway.models.endpoints import router as models
@@ -77,6 +79,8 @@ def create_app(settings: Settings) -> FastAPI:
         advice,
         webhooks,
         tenants,
+        keys,
+        audit,
         health,
     ):
         app.include_router(router)

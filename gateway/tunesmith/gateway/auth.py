@@ -107,6 +107,11 @@ def _tenant(scope: str | None) -> Callable[..., Awaitable[str]]:
     return of_request
 
 
+async def _administering(request: Request, _: Annotated[object, Security(_bearer)]) -> str | None:
+    caller = await identify(request)
+    return None if caller.is_admin else tenant_with(caller, ADMIN)
+
+
 async def _admin(request: Request, _: Annotated[object, Security(_bearer)]) -> None:
     if not (await identify(request)).is_admin:
         raise NotPermitted("Only the administrator's key may manage tenants and keys.")
@@ -123,6 +128,9 @@ TrainingTenant = Annotated[str, Depends(_tenant(TRAINING))]
 
 TenantAdmin = Annotated[str, Depends(_tenant(ADMIN))]
 """The same, of a key that may manage the tenant's own keys and settings."""
+
+Administering = Annotated[str | None, Depends(_administering)]
+"""None for the platform's administrator; else the tenant whose key may manage it."""
 
 Admin = Depends(_admin)
 """Only the administrator's key passes; to be put among a router's dependencies."""

@@ -1,4 +1,4 @@
-"""Tenants and keys, as the administrator sees them."""
+"""Tenants, as the administrator sees them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tunesmith.platform.database.models import ApiKey
 from tunesmith.platform.database.models import Tenant as TenantRow
+from tunesmith.platform.limits_schema import Limits
 from tunesmith.platform.tenants import MAX_NAME
 
 
@@ -16,49 +17,20 @@ class CreateTenant(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str = Field(min_length=1, max_length=MAX_NAME)
+    limits: Limits | None = None
 
 
-class CreateKey(BaseModel):
-    """A new key."""
+class ChangeTenant(BaseModel):
+    """Changes of a tenant; what is not named stays."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field(default="default", min_length=1, max_length=MAX_NAME)
-
-
-class Key(BaseModel):
-    """A key of a tenant. The key itself is not kept: `hint` is its beginning and end."""
-
-    id: str
-    object: Literal["organization.api_key"] = "organization.api_key"
-    tenant: str
-    name: str
-    hint: str
-    created_at: int
-    revoked_at: int | None
-
-    @classmethod
-    def of(cls, key: ApiKey) -> Key:
-        """A row as the API shows it."""
-        assert key.tenant_id is not None, "the administrator's key is not listed"
-        return cls(
-            id=key.id,
-            tenant=key.tenant_id,
-            name=key.name,
-            hint=key.hint,
-            created_at=int(key.created_at),
-            revoked_at=None if key.revoked_at is None else int(key.revoked_at),
-        )
-
-
-class NewKey(Key):
-    """A key that was just made, with its text: it cannot be shown again."""
-
-    key: str
-
-    @classmethod
-    def shown(cls, key: ApiKey, text: str) -> NewKey:
-        """A row and the key's text."""
-        return cls(**Key.of(key).model_dump(), key=text)
+    name: str | None = Field(default=None, min_length=1, max_length=MAX_NAME)
+    limits: Limits | None = Field(
+        default=None, description="A limit that is not named stays; null: the settings' counts."
+    )
+    suspended: bool | None = Field(
+        default=None, description="Whether its requests are refused. Its jobs go on."
+    )
 
 
 class Tenant(BaseModel):
@@ -68,13 +40,20 @@ class Tenant(BaseModel):
     object: Literal["organization"] = "organization"
     name: str
     slug: str
+    limits: Limits
     created_at: int
+    suspended_at: int | None
 
     @classmethod
     def of(cls, tenant: TenantRow) -> Tenant:
         """A row as the API shows it."""
         return cls(
-            id=tenant.id, name=tenant.name, slug=tenant.slug, created_at=int(tenant.created_at)
+            id=tenant.id,
+            name=tenant.name,
+            slug=tenant.slug,
+            limits=Limits.model_validate(tenant.limits or {}),
+            created_at=int(tenant.created_at),
+            suspended_at=None if tenant.suspended_at is None else int(tenant.suspended_at),
         )
 
 
@@ -87,4 +66,4 @@ class NewTenant(Tenant):
     @classmethod
     def shown(cls, tenant: TenantRow, key: ApiKey, text: str) -> NewTenant:
         """A row, its first key and that key's text."""
-        return cls(**Tenant.of(tenant).model_dump(), key=text, key_id=key.id)
+        return cls(**dict(Tenant.of(tenant)), key=text, key_id=key.id)
