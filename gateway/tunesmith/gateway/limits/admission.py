@@ -148,7 +148,7 @@ class Gate:
             )
         # It may be there by now, and was not when it was asked.
         seconds = max(1, ceil(budget.seconds_until(amount)))
-        used = min(budget.limit, ceil(budget.limit - budget.remaining))
+        used = min(budget.limit, ceil(budget.limit - budget.balance))
         return RateLimited(
             f"Rate limit reached for {owner} on {unit}: Limit {budget.limit}, Used {used},"
             f" Requested {amount}. Please try again in {seconds}s.",

@@ -94,18 +94,14 @@ class Budget:
         self._answered_at = float("-inf")
 
     @property
-    def remaining(self) -> float:
-        """What is left of the limit now: at the store, as far as known here, and in the lease."""
-        return max(0.0, self._balance)
-
-    @property
-    def _balance(self) -> float:
+    def balance(self) -> float:
+        """What is left now, below zero a debt: at the store, as far as known here, and leased."""
         age = min(self._clock() - self._answered_at, MINUTE)
-        return min(float(self.limit), self._level + self._rate * age + self._left)
+        return min(self.limit, self._level + self._rate * age + self._left)
 
     def seconds_until(self, amount: float) -> float:
         """Seconds until so much is left, if nobody takes anything meanwhile."""
-        return max(0.0, (amount - self._balance) / self._rate)
+        return max(0.0, (amount - self.balance) / self._rate)
 
     async def give_back(self, keep: float = 0.0) -> None:
         """Give the store what the lease has above `keep`, or the debt that it is."""
