@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from tunesmith.gateway.auth import identify
+from tunesmith.gateway.idempotency import answer_once, takes_part
 from tunesmith.platform.domain.errors import InvalidRequest, TooLarge
 
 MAX_BODY = 1024 * 1024
@@ -83,6 +84,7 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
+        once = takes_part(self.dependant)
 
         async def read_then_handle(request: Request) -> Response:
             await identify(request)
@@ -95,7 +97,11 @@ class JsonRoute(APIRoute):
             value = parse_object(raw)
             if _NUL in raw:
                 _check_texts(value, _refuse_nul)
-            return await handle(_ReadRequest(request, value))
+            read = _ReadRequest(request, value)
+            if not once:
+                return await handle(read)
+            content = json.dumps(value, sort_keys=True)
+            return await answer_once(request, self.path_format, content, lambda: handle(read))
 
         return read_then_handle
 

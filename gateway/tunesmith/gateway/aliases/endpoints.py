@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.auth import TenantId, identify
+from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.pages import After, ListOf
 from tunesmith.gateway.resources import Parts, Resources
 from tunesmith.platform.aliases import moving, reading, splitting, undoing
@@ -46,7 +47,7 @@ KeyId = Annotated[str, Depends(_key_id)]
 """Id of the key that was sent, for the history."""
 
 
-@router.post("/aliases")
+@router.post("/aliases", dependencies=[ONCE])
 async def create_alias(
     body: CreateAlias, parts: Parts, tenant_id: TenantId, key_id: KeyId
 ) -> Alias:

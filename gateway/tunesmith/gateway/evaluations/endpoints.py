@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.json_body import JsonRoute
 from tunesmith.gateway.pages import After, ListOf, ListWithEnds
 from tunesmith.gateway.resources import Parts
@@ -31,7 +32,7 @@ _HTML: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/evaluations")
+@router.post("/evaluations", dependencies=[ONCE])
 def create_evaluation(body: CreateEvaluation, parts: Parts, tenant_id: TenantId) -> Evaluation:
     """Compare two models on a file of examples."""
     if body.testing_criteria:

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.aliases.empty_body import MayBeEmpty
 from tunesmith.gateway.auth import TenantAdmin
+from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.pages import After, ListOf, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform.domain import ids
@@ -41,7 +42,7 @@ def list_event_types(_: TenantAdmin) -> EventTypes:
     return EventTypes(data=list(EVENT_TYPES))
 
 
-@router.post("/webhook_endpoints")
+@router.post("/webhook_endpoints", dependencies=[ONCE])
 async def create_endpoint(
     body: CreateEndpoint, parts: Parts, tenant_id: TenantAdmin
 ) -> EndpointWithSecret:
