@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.auth import TenantId, identify
+from tunesmith.gateway.audit.acting import Acting, Actor
+from tunesmith.gateway.auth import TenantAdmin, TenantId, TrainingTenant
 from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.pages import After, ListOf
 from tunesmith.gateway.resources import Parts, Resources
@@ -18,6 +19,7 @@ from tunesmith.platform.aliases import moving, reading, splitting, undoing
 from tunesmith.platform.aliases.reading import Pointing
 from tunesmith.platform.aliases.revisions import By
 from tunesmith.platform.database.locks import lock_name
+from tunesmith.platform.database.models import AliasRevision
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.policy import keep_policy, policy_of
 
@@ -39,23 +41,16 @@ router = APIRouter(prefix="/v1", tags=["promotion"], route_class=MayBeEmpty)
 Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 
 
-async def _key_id(request: Request) -> str:
-    return (await identify(request)).key_id
-
-
-KeyId = Annotated[str, Depends(_key_id)]
-"""Id of the key that was sent, for the history."""
-
-
 @router.post("/aliases", dependencies=[ONCE])
 async def create_alias(
-    body: CreateAlias, parts: Parts, tenant_id: TenantId, key_id: KeyId
+    body: CreateAlias, parts: Parts, tenant_id: TrainingTenant, actor: Actor
 ) -> Alias:
     """Create an alias; on a tuned model the promotion gate applies."""
-    by = By(key_id, body.reason)
+    by = By(actor.key_id, body.reason)
     return await _change(
         parts,
-        tenant_id,
+        actor,
+        "alias.created",
         body.name,
         lambda session: moving.create_alias(session, tenant_id, body.name, body.to_move(), by),
     )
@@ -79,12 +74,16 @@ def get_alias(name: str, parts: Parts, tenant_id: TenantId) -> Alias:
 
 
 @router.delete("/aliases/{name}")
-async def delete_alias(name: str, parts: Parts, tenant_id: TenantId) -> AliasDeleted:
+async def delete_alias(
+    name: str, parts: Parts, tenant_id: TrainingTenant, actor: Actor
+) -> AliasDeleted:
     """Delete an alias; its models stay."""
 
     def delete() -> str:
         with parts.database.transaction() as session:
-            return moving.delete_alias(session, tenant_id, name).id
+            deleted = moving.delete_alias(session, tenant_id, name).id
+            actor.note(session, "alias.deleted", name)
+            return deleted
 
     deleted = await run_in_threadpool(delete)
     parts.catalogue.forget(tenant_id, name)
@@ -93,26 +92,30 @@ async def delete_alias(name: str, parts: Parts, tenant_id: TenantId) -> AliasDel
 
 @router.post("/aliases/{name}/promote")
 async def promote(
-    name: str, body: Promote, parts: Parts, tenant_id: TenantId, key_id: KeyId
+    name: str, body: Promote, parts: Parts, tenant_id: TrainingTenant, actor: Actor
 ) -> Alias:
     """Point an alias at a model that passes the gate, or at any with `force` and a reason."""
-    by = By(key_id, body.reason)
+    by = By(actor.key_id, body.reason)
     return await _change(
         parts,
-        tenant_id,
+        actor,
+        "alias.promoted",
         name,
         lambda session: moving.promote(session, tenant_id, name, body.to_move(), by),
     )
 
 
 @router.post("/aliases/{name}/split")
-async def split(name: str, body: Split, parts: Parts, tenant_id: TenantId, key_id: KeyId) -> Alias:
+async def split(
+    name: str, body: Split, parts: Parts, tenant_id: TrainingTenant, actor: Actor
+) -> Alias:
     """Send a share of the requests to a candidate: always the same users, by `user`."""
-    by = By(key_id, body.reason)
+    by = By(actor.key_id, body.reason)
     if body.share == 0:
         return await _change(
             parts,
-            tenant_id,
+            actor,
+            "alias.split_ended",
             name,
             lambda session: splitting.end_split(session, tenant_id, name, by),
         )
@@ -125,7 +128,8 @@ async def split(name: str, body: Split, parts: Parts, tenant_id: TenantId, key_i
         )
     return await _change(
         parts,
-        tenant_id,
+        actor,
+        "alias.split",
         name,
         lambda session: splitting.split(
             session, tenant_id, name, candidate=candidate, share=body.share, by=by
@@ -134,24 +138,29 @@ async def split(name: str, body: Split, parts: Parts, tenant_id: TenantId, key_i
 
 
 @router.delete("/aliases/{name}/split")
-async def end_split(name: str, parts: Parts, tenant_id: TenantId, key_id: KeyId) -> Alias:
+async def end_split(name: str, parts: Parts, tenant_id: TrainingTenant, actor: Actor) -> Alias:
     """Send all of the requests to the alias's model again."""
     return await _change(
         parts,
-        tenant_id,
+        actor,
+        "alias.split_ended",
         name,
-        lambda session: splitting.end_split(session, tenant_id, name, By(key_id)),
+        lambda session: splitting.end_split(session, tenant_id, name, By(actor.key_id)),
     )
 
 
 @router.post("/aliases/{name}/rollback")
 async def roll_back(
-    name: str, body: RollBack, parts: Parts, tenant_id: TenantId, key_id: KeyId
+    name: str, body: RollBack, parts: Parts, tenant_id: TrainingTenant, actor: Actor
 ) -> Alias:
     """Undo the last change of where the requests go; from the next request on."""
-    by = By(key_id, body.reason)
+    by = By(actor.key_id, body.reason)
     return await _change(
-        parts, tenant_id, name, lambda session: undoing.roll_back(session, tenant_id, name, by)
+        parts,
+        actor,
+        "alias.rolled_back",
+        name,
+        lambda session: undoing.roll_back(session, tenant_id, name, by),
     )
 
 
@@ -173,24 +182,42 @@ def get_policy(parts: Parts, tenant_id: TenantId) -> Policy:
 
 
 @router.post("/policy")
-def change_policy(body: ChangePolicy, parts: Parts, tenant_id: TenantId) -> Policy:
+def change_policy(body: ChangePolicy, parts: Parts, tenant_id: TenantAdmin, actor: Actor) -> Policy:
     """Change the policy; it counts from the next evaluation and the next promotion on."""
     with parts.database.transaction() as session:
         lock_name(session, f"policy {tenant_id}")  # two changes of one value each keep both
         changed = replace(policy_of(session, tenant_id), **body.model_dump(exclude_none=True))
         keep_policy(session, tenant_id, changed)
+        actor.note(session, "policy.updated", tenant_id, detail=changed.as_json())
         return Policy.of(changed)
 
 
 async def _change(
-    parts: Resources, tenant_id: str, name: str, change: Callable[[Session], Pointing]
+    parts: Resources,
+    actor: Acting,
+    action: str,
+    name: str,
+    change: Callable[[Session], Pointing],
 ) -> Alias:
     """Do a change in a transaction of its own; the next request here follows it."""
 
     def do() -> Alias:
         with parts.database.transaction() as session:
-            return Alias.of(change(session))
+            changed = change(session)
+            actor.note(session, action, name, detail=_noted(changed.revision))
+            return Alias.of(changed)
 
     changed = await run_in_threadpool(do)
-    parts.catalogue.forget(tenant_id, name)
+    assert actor.tenant_id is not None, "the administrator has no aliases"
+    parts.catalogue.forget(actor.tenant_id, name)
     return changed
+
+
+def _noted(revision: AliasRevision) -> dict[str, Any]:
+    """What the audit log keeps of a change: where the requests go from then on."""
+    noted: dict[str, Any] = {"revision": revision.number, "model": revision.model}
+    if revision.candidate is not None:
+        noted |= {"candidate": revision.candidate, "share": revision.candidate_share}
+    if revision.forced:
+        noted |= {"forced": True, "reason": revision.reason}
+    return noted

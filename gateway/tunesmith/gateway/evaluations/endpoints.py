@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.auth import TrainingTenant
 from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.json_body import JsonRoute
 from tunesmith.gateway.pages import After, ListOf, ListWithEnds
@@ -33,7 +33,9 @@ _HTML: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/evaluations", dependencies=[ONCE])
-def create_evaluation(body: CreateEvaluation, parts: Parts, tenant_id: TenantId) -> Evaluation:
+def create_evaluation(
+    body: CreateEvaluation, parts: Parts, tenant_id: TrainingTenant
+) -> Evaluation:
     """Compare two models on a file of examples."""
     if body.testing_criteria:
         check_grader(body.testing_criteria[0], parts.settings, "testing_criteria.0")
@@ -44,7 +46,7 @@ def create_evaluation(body: CreateEvaluation, parts: Parts, tenant_id: TenantId)
 @router.get("/evaluations")
 def list_evaluations(
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: TrainingTenant,
     model: Annotated[str | None, Query(description="Only evaluations of this candidate.")] = None,
     after: After = None,
     limit: Limit = 20,
@@ -56,14 +58,14 @@ def list_evaluations(
 
 
 @router.get("/evaluations/{evaluation_id}")
-def get_evaluation(evaluation_id: str, parts: Parts, tenant_id: TenantId) -> Evaluation:
+def get_evaluation(evaluation_id: str, parts: Parts, tenant_id: TrainingTenant) -> Evaluation:
     """One of the tenant's evaluations."""
     with parts.database.reading() as session:
         return Evaluation.of(reading.get_evaluation(session, tenant_id, evaluation_id))
 
 
 @router.post("/evaluations/{evaluation_id}/cancel")
-def cancel_evaluation(evaluation_id: str, parts: Parts, tenant_id: TenantId) -> Evaluation:
+def cancel_evaluation(evaluation_id: str, parts: Parts, tenant_id: TrainingTenant) -> Evaluation:
     """Cancel an evaluation."""
     with parts.database.transaction() as session:
         return Evaluation.of(reading.cancel_evaluation(session, tenant_id, evaluation_id))
@@ -71,7 +73,11 @@ def cancel_evaluation(evaluation_id: str, parts: Parts, tenant_id: TenantId) -> 
 
 @router.get("/evaluations/{evaluation_id}/output_items")
 def list_output_items(
-    evaluation_id: str, parts: Parts, tenant_id: TenantId, after: After = None, limit: Limit = 20
+    evaluation_id: str,
+    parts: Parts,
+    tenant_id: TrainingTenant,
+    after: After = None,
+    limit: Limit = 20,
 ) -> ListWithEnds[OutputItem]:
     """What both models answered, in the order of the examples."""
     if not 1 <= limit <= 10_000:
@@ -99,7 +105,7 @@ def list_output_items(
 
 
 @router.get("/evaluations/{evaluation_id}/report", response_class=Response, responses=_HTML)
-def get_report(evaluation_id: str, parts: Parts, tenant_id: TenantId) -> Response:
+def get_report(evaluation_id: str, parts: Parts, tenant_id: TrainingTenant) -> Response:
     """The evaluation as a page to read and to send around."""
     with parts.database.reading() as session:
         row = reading.get_evaluation(session, tenant_id, evaluation_id)
@@ -130,7 +136,7 @@ def get_report(evaluation_id: str, parts: Parts, tenant_id: TenantId) -> Respons
 
 
 @router.get("/fine_tuning/jobs/{job_id}/evaluation")
-def get_evaluation_of_job(job_id: str, parts: Parts, tenant_id: TenantId) -> Evaluation:
+def get_evaluation_of_job(job_id: str, parts: Parts, tenant_id: TrainingTenant) -> Evaluation:
     """How a job's model compares with what it was tuned from."""
     with parts.database.reading() as session:
         return Evaluation.of(reading.evaluation_of_job(session, tenant_id, job_id))

@@ -12,7 +12,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.audit.acting import Actor
+from tunesmith.gateway.auth import TrainingTenant
 from tunesmith.gateway.pages import After, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform import data_reports, files
@@ -28,7 +29,7 @@ _READ_BYTES = 256 * 1024
 
 
 @router.post("", openapi_extra=UPLOAD)
-async def create_file(request: Request, parts: Parts, tenant_id: TenantId) -> File:
+async def create_file(request: Request, parts: Parts, tenant_id: TrainingTenant) -> File:
     """Upload a file. Examples for fine-tuning are checked, and refused with their lines."""
     return File.of(await receive(request, parts, tenant_id))
 
@@ -37,7 +38,7 @@ async def create_file(request: Request, parts: Parts, tenant_id: TenantId) -> Fi
 def list_files(
     *,
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: TrainingTenant,
     purpose: str | None = None,
     after: After = None,
     limit: Annotated[int, Query(description="Items on a page, 1 to 10000.")] = 10_000,
@@ -63,14 +64,14 @@ def list_files(
 
 
 @router.get("/{file_id}")
-def get_file(file_id: str, parts: Parts, tenant_id: TenantId) -> File:
+def get_file(file_id: str, parts: Parts, tenant_id: TrainingTenant) -> File:
     """One of the tenant's files."""
     with parts.database.reading() as session:
         return File.of(files.get_file(session, tenant_id, file_id))
 
 
 @router.get("/{file_id}/content", response_class=StreamingResponse, responses=CONTENT)
-def get_content(file_id: str, parts: Parts, tenant_id: TenantId) -> StreamingResponse:
+def get_content(file_id: str, parts: Parts, tenant_id: TrainingTenant) -> StreamingResponse:
     """The bytes of one of the tenant's files."""
     with parts.database.reading() as session:
         file = files.get_file(session, tenant_id, file_id)
@@ -85,7 +86,7 @@ def get_content(file_id: str, parts: Parts, tenant_id: TenantId) -> StreamingRes
 
 
 @router.get("/{file_id}/report")
-def get_report(file_id: str, parts: Parts, tenant_id: TenantId) -> DataReport:
+def get_report(file_id: str, parts: Parts, tenant_id: TrainingTenant) -> DataReport:
     """Whether the examples of a file are good enough to learn from."""
     with parts.database.reading() as session:
         report = data_reports.get_report(session, files.get_file(session, tenant_id, file_id))
@@ -96,12 +97,15 @@ def get_report(file_id: str, parts: Parts, tenant_id: TenantId) -> DataReport:
 
 
 @router.delete("/{file_id}")
-async def delete_file(file_id: str, parts: Parts, tenant_id: TenantId) -> FileDeleted:
+async def delete_file(
+    file_id: str, parts: Parts, tenant_id: TrainingTenant, actor: Actor
+) -> FileDeleted:
     """Delete one of the tenant's files. A job that has not read it yet will fail."""
 
     def delete() -> None:
         with parts.database.transaction() as session:
             keys = files.delete_file(session, tenant_id, file_id)
+            actor.note(session, "file.deleted", file_id)
         for key in keys:
             try:
                 parts.storage.delete(key)

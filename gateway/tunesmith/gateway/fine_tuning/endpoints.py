@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
 
-from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.auth import TrainingTenant
 from tunesmith.gateway.evaluations.graders import check_grader
 from tunesmith.gateway.json_body import JsonRoute
 from tunesmith.gateway.pages import After, ListOf, ListWithEnds
@@ -27,7 +27,7 @@ _METADATA = re.compile(r"metadata\[(.+)\]")
 def create_job(
     body: CreateJob,
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: TrainingTenant,
     idempotency_key: Annotated[
         str | None, Header(description="The same key again finds the job that was created first.")
     ] = None,
@@ -54,7 +54,7 @@ def create_job(
 def list_jobs(
     request: Request,
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: TrainingTenant,
     after: After = None,
     limit: Limit = 20,
 ) -> ListOf[Job]:
@@ -68,28 +68,28 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, parts: Parts, tenant_id: TenantId) -> Job:
+def get_job(job_id: str, parts: Parts, tenant_id: TrainingTenant) -> Job:
     """One of the tenant's jobs."""
     with parts.database.reading() as session:
         return Job.of(reading.get_job(session, tenant_id, job_id))
 
 
 @router.post("/{job_id}/cancel")
-def cancel_job(job_id: str, parts: Parts, tenant_id: TenantId) -> Job:
+def cancel_job(job_id: str, parts: Parts, tenant_id: TrainingTenant) -> Job:
     """Cancel a job."""
     with parts.database.transaction() as session:
         return Job.of(control.cancel(session, tenant_id, job_id))
 
 
 @router.post("/{job_id}/pause")
-def pause_job(job_id: str, parts: Parts, tenant_id: TenantId) -> Job:
+def pause_job(job_id: str, parts: Parts, tenant_id: TrainingTenant) -> Job:
     """Pause a job; a running one stops after its step and keeps its state."""
     with parts.database.transaction() as session:
         return Job.of(control.pause(session, tenant_id, job_id))
 
 
 @router.post("/{job_id}/resume")
-def resume_job(job_id: str, parts: Parts, tenant_id: TenantId) -> Job:
+def resume_job(job_id: str, parts: Parts, tenant_id: TrainingTenant) -> Job:
     """Put a paused job back into the queue."""
     with parts.database.transaction() as session:
         return Job.of(control.resume(session, tenant_id, job_id))
@@ -97,7 +97,7 @@ def resume_job(job_id: str, parts: Parts, tenant_id: TenantId) -> Job:
 
 @router.get("/{job_id}/events")
 def list_events(
-    job_id: str, parts: Parts, tenant_id: TenantId, after: After = None, limit: Limit = 20
+    job_id: str, parts: Parts, tenant_id: TrainingTenant, after: After = None, limit: Limit = 20
 ) -> ListOf[Event]:
     """What happened to a job, newest first."""
     with parts.database.reading() as session:
@@ -107,7 +107,7 @@ def list_events(
 
 @router.get("/{job_id}/checkpoints")
 def list_checkpoints(
-    job_id: str, parts: Parts, tenant_id: TenantId, after: After = None, limit: Limit = 10
+    job_id: str, parts: Parts, tenant_id: TrainingTenant, after: After = None, limit: Limit = 10
 ) -> ListWithEnds[Checkpoint]:
     """A job's checkpoints, newest first."""
     with parts.database.reading() as session:

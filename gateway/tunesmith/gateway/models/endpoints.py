@@ -6,7 +6,8 @@ import structlog
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.audit.acting import Acting, Actor
+from tunesmith.gateway.auth import TenantId, TrainingTenant
 from tunesmith.gateway.pages import ListOf
 from tunesmith.gateway.resources import Parts, Resources
 from tunesmith.platform import bases, models, permissions
@@ -56,9 +57,11 @@ def get_model(model: str, parts: Parts, tenant_id: TenantId) -> Model:
 
 
 @router.delete("/{model:path}")
-async def delete_model(model: str, parts: Parts, tenant_id: TenantId) -> ModelDeleted:
+async def delete_model(
+    model: str, parts: Parts, tenant_id: TrainingTenant, actor: Actor
+) -> ModelDeleted:
     """Delete one of the tenant's own models; its weights go when nothing else needs them."""
-    unused = await run_in_threadpool(_delete, parts, tenant_id, model)
+    unused = await run_in_threadpool(_delete, parts, tenant_id, model, actor)
     parts.catalogue.forget(tenant_id, model)
     for digest in unused:
         await parts.engines.unload(digest)
@@ -70,7 +73,7 @@ async def delete_model(model: str, parts: Parts, tenant_id: TenantId) -> ModelDe
     return ModelDeleted(id=model)
 
 
-def _delete(parts: Resources, tenant_id: str, name: str) -> list[str]:
+def _delete(parts: Resources, tenant_id: str, name: str, actor: Acting) -> list[str]:
     with parts.database.transaction() as session:
         if bases.find_base(session, name) is not None:
             raise NotPermitted(f"`{name}` is a base: it serves all tenants and cannot be deleted.")
@@ -83,4 +86,6 @@ def _delete(parts: Resources, tenant_id: str, name: str) -> list[str]:
             )
         if permissions.usable_model(session, tenant_id, name).tenant_id != tenant_id:
             raise NotPermitted(f"`{name}` is another project's: you may use it, not delete it.")
-        return models.delete_model(session, tenant_id, name)
+        unused = models.delete_model(session, tenant_id, name)
+        actor.note(session, "model.deleted", name)
+        return unused

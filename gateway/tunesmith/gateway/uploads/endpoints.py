@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.auth import TenantId
+from tunesmith.gateway.auth import TrainingTenant
 from tunesmith.gateway.files.form import UploadForm
 from tunesmith.gateway.files.upload import check_purpose, copy
 from tunesmith.gateway.json_body import JsonRoute
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=JsonRoute
 
 
 @router.post("")
-def create_upload(body: CreateUpload, parts: Parts, tenant_id: TenantId) -> Upload:
+def create_upload(body: CreateUpload, parts: Parts, tenant_id: TrainingTenant) -> Upload:
     """Begin a file that comes in parts, within an hour."""
     check_purpose(body.purpose)
     largest = parts.settings.max_file_bytes
@@ -47,7 +47,9 @@ def create_upload(body: CreateUpload, parts: Parts, tenant_id: TenantId) -> Uplo
 
 
 @router.post("/{upload_id}/parts", openapi_extra=PART)
-async def add_part(request: Request, upload_id: str, parts: Parts, tenant_id: TenantId) -> Part:
+async def add_part(
+    request: Request, upload_id: str, parts: Parts, tenant_id: TrainingTenant
+) -> Part:
     """Add a part of at most 64 MB. Parts may come at once and in any order."""
 
     def check() -> None:
@@ -79,14 +81,14 @@ async def add_part(request: Request, upload_id: str, parts: Parts, tenant_id: Te
 
 @router.post("/{upload_id}/complete")
 async def complete_upload(
-    upload_id: str, body: CompleteUpload, parts: Parts, tenant_id: TenantId
+    upload_id: str, body: CompleteUpload, parts: Parts, tenant_id: TrainingTenant
 ) -> Upload:
     """Make the file of these parts, in their order. It is checked as one that came at once."""
     return Upload.of(*await complete(parts, tenant_id, upload_id, body.part_ids, body.md5))
 
 
 @router.post("/{upload_id}/cancel")
-def cancel_upload(upload_id: str, parts: Parts, tenant_id: TenantId) -> Upload:
+def cancel_upload(upload_id: str, parts: Parts, tenant_id: TrainingTenant) -> Upload:
     """Cancel an upload and delete its parts."""
     with parts.database.transaction() as session:
         shown = Upload.of(uploads.cancel_upload(session, tenant_id, upload_id))
