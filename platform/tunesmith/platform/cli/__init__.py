@@ -13,6 +13,7 @@ from tunesmith.platform.domain.errors import TunesmithError
 from . import (
     advise,
     aliases,
+    batches,
     chat,
     check,
     doctor,
@@ -42,6 +43,7 @@ app.add_typer(files.app, name="files")
 app.add_typer(jobs.app, name="jobs")
 jobs.app.command("compare")(evaluations.compare)
 app.add_typer(evaluations.app, name="evaluations")
+app.add_typer(batches.app, name="batches")
 app.add_typer(models.app, name="models")
 app.add_typer(aliases.app, name="aliases")
 app.command()(aliases.policy)
