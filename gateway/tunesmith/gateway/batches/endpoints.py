@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.auth import TenantId, identify
+from tunesmith.gateway.auth import InferenceTenant, identify
 from tunesmith.gateway.json_body import JsonRoute
 from tunesmith.gateway.pages import After, ListWithEnds
 from tunesmith.gateway.resources import Parts
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"], route_class=JsonRoute
 
 @router.post("")
 async def create_batch(
-    body: CreateBatch, request: Request, parts: Parts, tenant_id: TenantId
+    body: CreateBatch, request: Request, parts: Parts, tenant_id: InferenceTenant
 ) -> Batch:
     """Answer the requests of a file within a day, at low priority."""
     key_id = (await identify(request)).key_id
@@ -35,7 +35,7 @@ async def create_batch(
 @router.get("")
 def list_batches(
     parts: Parts,
-    tenant_id: TenantId,
+    tenant_id: InferenceTenant,
     after: After = None,
     limit: Annotated[int, Query(description="Items on a page, 1 to 10000.")] = 20,
 ) -> ListWithEnds[Batch]:
@@ -52,14 +52,14 @@ def list_batches(
 
 
 @router.get("/{batch_id}")
-def get_batch(batch_id: str, parts: Parts, tenant_id: TenantId) -> Batch:
+def get_batch(batch_id: str, parts: Parts, tenant_id: InferenceTenant) -> Batch:
     """One of the tenant's batches."""
     with parts.database.reading() as session:
         return Batch.of(reading.get_batch(session, tenant_id, batch_id))
 
 
 @router.post("/{batch_id}/cancel")
-def cancel_batch(batch_id: str, parts: Parts, tenant_id: TenantId) -> Batch:
+def cancel_batch(batch_id: str, parts: Parts, tenant_id: InferenceTenant) -> Batch:
     """End a batch early: what is answered by then is kept."""
     with parts.database.transaction() as session:
         return Batch.of(reading.cancel_batch(session, tenant_id, batch_id))
