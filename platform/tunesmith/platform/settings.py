@@ -284,6 +284,16 @@ class Settings(BaseSettings):
         return SecretStr(key) if key else None
 
     @model_validator(mode="after")
+    def _issuer_needs_audience(self) -> Settings:
+        # Without one, a token that the issuer made for any other program would open this one.
+        if self.oidc_issuer is not None and self.oidc_audience is None:
+            raise ValueError(
+                "oidc_issuer needs oidc_audience: what the issuer writes into `aud` of the tokens"
+                " for this platform"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fill_from_home(self) -> Settings:
         self.home = self.home.expanduser().absolute()
         if not self.database_url:
