@@ -7,70 +7,20 @@ from typing import Any
 import httpx
 import pytest
 from tests.gateway.gateways import ADMIN_KEY, BASE, Gateway, Tenant, error_of, wait_for
+from tests.gateway.routes import ADMIN_ROUTES, ALL_ROUTES, OPEN_ROUTES, SHARED_ROUTES, TENANT_ROUTES
 
 from tunesmith.platform import tenants
 
 CHAT = {"model": "?", "messages": [{"role": "user", "content": "hi"}]}
 
-TENANT_ROUTES = [
-    ("GET", "/v1/files"),
-    ("POST", "/v1/files"),
-    ("GET", "/v1/files/x"),
-    ("GET", "/v1/files/x/content"),
-    ("DELETE", "/v1/files/x"),
-    ("GET", "/v1/files/x/report"),
-    ("GET", "/v1/fine_tuning/jobs"),
-    ("POST", "/v1/fine_tuning/jobs"),
-    ("GET", "/v1/fine_tuning/jobs/x"),
-    ("POST", "/v1/fine_tuning/jobs/x/cancel"),
-    ("POST", "/v1/fine_tuning/jobs/x/pause"),
-    ("POST", "/v1/fine_tuning/jobs/x/resume"),
-    ("GET", "/v1/fine_tuning/jobs/x/events"),
-    ("GET", "/v1/fine_tuning/jobs/x/checkpoints"),
-    ("GET", "/v1/fine_tuning/jobs/x/evaluation"),
-    ("POST", "/v1/evaluations"),
-    ("GET", "/v1/evaluations"),
-    ("GET", "/v1/evaluations/x"),
-    ("POST", "/v1/evaluations/x/cancel"),
-    ("GET", "/v1/evaluations/x/output_items"),
-    ("GET", "/v1/evaluations/x/report"),
-    ("POST", "/v1/aliases"),
-    ("GET", "/v1/aliases"),
-    ("GET", "/v1/aliases/x"),
-    ("DELETE", "/v1/aliases/x"),
-    ("POST", "/v1/aliases/x/promote"),
-    ("POST", "/v1/aliases/x/split"),
-    ("DELETE", "/v1/aliases/x/split"),
-    ("POST", "/v1/aliases/x/rollback"),
-    ("GET", "/v1/aliases/x/history"),
-    ("GET", "/v1/policy"),
-    ("POST", "/v1/policy"),
-    ("POST", "/v1/advice"),
-    ("GET", "/v1/usage"),
-    ("GET", "/v1/savings"),
-    ("GET", "/v1/models"),
-    ("GET", "/v1/models/x"),
-    ("DELETE", "/v1/models/x"),
-    ("POST", "/v1/chat/completions"),
-    ("POST", "/v1/completions"),
-]
-ADMIN_ROUTES = [
-    ("GET", "/v1/tenants"),
-    ("POST", "/v1/tenants"),
-    ("GET", "/v1/tenants/x/keys"),
-    ("POST", "/v1/tenants/x/keys"),
-    ("DELETE", "/v1/tenants/x/keys/x"),
-]
-OPEN_ROUTES = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")]
 
-
-def test_the_routes_above_are_all_routes(sqlite_gateway: Gateway) -> None:
+def test_the_table_of_routes_has_all_routes(sqlite_gateway: Gateway) -> None:
     document = httpx.get(f"{sqlite_gateway.url}/openapi.json").json()
     served = {(m.upper(), path) for path, ways in document["paths"].items() for m in ways}
     named = {
         (method, path)
         for method, path in served
-        for known_method, known in TENANT_ROUTES + ADMIN_ROUTES + OPEN_ROUTES
+        for known_method, known in ALL_ROUTES
         if method == known_method
         and len(path.split("/")) == len(known.split("/"))
         and all(
@@ -81,7 +31,7 @@ def test_the_routes_above_are_all_routes(sqlite_gateway: Gateway) -> None:
     assert served == named
 
 
-@pytest.mark.parametrize(("method", "path"), TENANT_ROUTES + ADMIN_ROUTES)
+@pytest.mark.parametrize(("method", "path"), [r for r in ALL_ROUTES if r not in OPEN_ROUTES])
 def test_without_a_good_key_nothing_answers(
     sqlite_gateway: Gateway, method: str, path: str
 ) -> None:
@@ -97,7 +47,7 @@ def test_without_a_good_key_nothing_answers(
 
 @pytest.mark.parametrize(("method", "path"), TENANT_ROUTES)
 def test_the_administrator_is_no_tenant(sqlite_gateway: Gateway, method: str, path: str) -> None:
-    json = {"model": "m", "training_file": "f"} if method == "POST" else None
+    json = {"model": "m", "training_file": "f"} if method in ("POST", "PATCH") else None
     answer = sqlite_gateway.admin.request(method, path, json=json)
     assert answer.status_code == 403
     assert "Create a tenant" in error_of(answer)["message"]
@@ -106,10 +56,40 @@ def test_the_administrator_is_no_tenant(sqlite_gateway: Gateway, method: str, pa
 @pytest.mark.parametrize(("method", "path"), ADMIN_ROUTES)
 def test_a_tenant_is_no_administrator(sqlite_gateway: Gateway, method: str, path: str) -> None:
     tenant = sqlite_gateway.tenant()
-    json = {"name": "n"} if method == "POST" else None
+    json = {"name": "n"} if method in ("POST", "PATCH") else None
     answer = tenant.http.request(method, path, json=json)
     assert answer.status_code == 403
     assert error_of(answer)["code"] == "insufficient_permissions"
+
+
+@pytest.fixture(scope="module")
+def key_of_one_scope(sqlite_gateway: Gateway) -> dict[str, httpx.Client]:
+    """A key for each scope that has it alone, all of one tenant."""
+    keys = f"/v1/tenants/{sqlite_gateway.tenant().id}/keys"
+    made = {}
+    for scope in sorted(tenants.SCOPES):
+        answer = sqlite_gateway.admin.post(keys, json={"name": scope, "scopes": [scope]}).json()
+        assert answer["scopes"] == [scope]
+        made[scope] = sqlite_gateway.anonymous(answer["key"])
+    return made
+
+
+@pytest.mark.parametrize(("route", "needed"), (TENANT_ROUTES | SHARED_ROUTES).items())
+def test_a_key_opens_the_routes_of_its_scopes_alone(
+    key_of_one_scope: dict[str, httpx.Client], route: tuple[str, str], needed: str | None
+) -> None:
+    method, path = route
+    for scope, http in key_of_one_scope.items():
+        json = {"nonsense": 1} if method in ("POST", "PATCH") else None
+        answer = http.request(method, path, json=json)
+        if needed in (None, scope):
+            assert answer.status_code not in (401, 403), answer.text
+        else:
+            assert answer.status_code == 403
+            error = error_of(answer)
+            assert error["code"] == "missing_scope"
+            assert f"lacks the scope `{needed}`" in error["message"]
+            assert f"it has `{scope}`" in error["message"]
 
 
 def foreign_and_missing(owned: dict[str, str]) -> list[tuple[str, str, dict[str, Any] | None, str]]:
@@ -129,6 +109,12 @@ def foreign_and_missing(owned: dict[str, str]) -> list[tuple[str, str, dict[str,
         ("GET", job + "?after={id}", None, "job"),
         ("GET", f"{job}/{owned['job']}/events?after={{id}}", None, "event"),
         ("GET", f"{job}/{owned['job']}/checkpoints?after={{id}}", None, "checkpoint"),
+        ("GET", "/v1/organization/api_keys/{id}", None, "key"),
+        ("PATCH", "/v1/organization/api_keys/{id}", {"name": "mine"}, "key"),
+        ("DELETE", "/v1/organization/api_keys/{id}", None, "key"),
+        ("POST", "/v1/organization/api_keys/{id}/rotate", {}, "key"),
+        ("GET", "/v1/organization/api_keys?after={id}", None, "key"),
+        ("GET", "/v1/organization/audit_logs?after={id}", None, "audit"),
         ("GET", "/v1/models/{id}", None, "model"),
         ("DELETE", "/v1/models/{id}", None, "model"),
         ("POST", "/v1/chat/completions", CHAT | {"model": "{id}"}, "model"),
@@ -149,6 +135,8 @@ MISSING = {
     "event": "ftevent-" + "x" * 24,
     "checkpoint": "ftckpt_" + "x" * 24,
     "model": "ft:pocket:nobody::xxxxxxxx",
+    "key": "key_" + "x" * 16,
+    "audit": "audit_log-" + "x" * 24,
 }
 
 
@@ -162,6 +150,8 @@ def belongings(gateway: Gateway, tenant: Tenant) -> dict[str, str]:
         "checkpoint": tenant.client.fine_tuning.jobs.checkpoints.list(job.id).data[0].id,
         "model": name,
         "digest": digest,
+        "key": tenant.http.get("/v1/organization/api_keys").json()["data"][0]["id"],
+        "audit": tenant.http.get("/v1/organization/audit_logs").json()["data"][0]["id"],
     }
 
 
