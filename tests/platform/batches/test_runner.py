@@ -18,7 +18,8 @@ from tunesmith.gateway.batches import asking, lines
 from tunesmith.gateway.batches.holding import end_tasks
 from tunesmith.gateway.batches.runner import BatchRunner
 from tunesmith.platform import files, tenants
-from tunesmith.platform.batches import creation, reading
+from tunesmith.platform.batches import creation, leases, progress, reading
+from tunesmith.platform.batches.segments import Segments
 from tunesmith.platform.database.models import ApiKey, Batch, Tenant
 from tunesmith.platform.domain.errors import NotFound
 from tunesmith.platform.domain.ids import random_text
@@ -464,3 +465,29 @@ def test_batches_of_two_tenants_take_turns(desk: Desk) -> None:
     assert engine.most_at_once == 2
     with desk.world.database.reading() as session:
         assert set(session.scalars(select(Batch.status))) == {"completed"}
+
+
+def test_what_a_holder_left_while_it_wrote_the_files_is_finished(desk: Desk) -> None:
+    batch = desk.batch([line(f"r{n}") for n in range(3)])
+    answers = [asking.refused(f"r{n}", "x", "y") for n in range(3)]
+    with desk.world.database.transaction() as session:
+        claimed = leases.claim(session, 1000.0)
+        assert claimed is not None
+        progress.validated(session, claimed[0], 3)
+        progress.answered(session, claimed[0])
+        leases.give_back(session, claimed[0])
+    lost = Segments(desk.storage, batch, claimed[0].token)
+    lost.write(answers[:2])
+    lost.write(answers)  # as one that had lost its lease without knowing
+    left = lost.put_together()
+    assert left.errors is not None
+
+    async def run() -> Batch:
+        async with running(desk, engine):
+            return await desk.ended(batch)
+
+    engine = Engine()
+    row = asyncio.run(run())
+    assert (row.status, row.completed, row.failed, engine.asked) == ("completed", 0, 3, [])
+    assert [found["custom_id"] for found in desk.lines(row.error_file)] == ["r0", "r1", "r2"]
+    assert left.errors.storage_key not in desk.storage.list(f"batches/{batch}")
