@@ -1,0 +1,1 @@
+"""Turns at an engine, shared between tenants by tokens."""
