@@ -16,6 +16,7 @@ from tunesmith.gateway import errors
 from tunesmith.gateway.advice.endpoints import router as advice
 from tunesmith.gateway.aliases.endpoints import router as aliases
 from tunesmith.gateway.audit.endpoints import router as audit
+from tunesmith.gateway.cors import allow_origins
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.evaluations.endpoints import router as evaluations
 from tunesmith.gateway.files.endpoints import router as files
@@ -65,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.add_middleware(RequestContext, metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(allow_origins, origins=settings.cors_origins)
     errors.install(app)
     for router in (
         files,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uvicorn
 
 from tunesmith.gateway.app import create_app
+from tunesmith.gateway.http_limits import LimitedHttp
 from tunesmith.platform.logs import configure_logs
 from tunesmith.platform.settings import Settings
 
@@ -22,6 +23,7 @@ def serve(settings: Settings) -> None:
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        http=LimitedHttp,
         log_config=None,
         access_log=False,
         server_header=False,
