@@ -58,14 +58,16 @@ class Work:
             TunesmithError: it cannot go on now; whoever takes it up next goes on from here.
         """
         keeper = asyncio.create_task(self._holding.keep())
-        going = asyncio.create_task(self._go())
+        going = asyncio.create_task(self._go(keeper))
         try:
             await asyncio.wait({keeper, going}, return_when=asyncio.FIRST_COMPLETED)
-            await (going if going.done() else keeper)
+            if not going.done() and not keeper.cancelled():
+                await keeper  # which says why it could not go on
+            await going
         finally:
             await end_tasks(keeper, going)
 
-    async def _go(self) -> None:
+    async def _go(self, keeper: asyncio.Task[None]) -> None:
         if self._batch.status not in status.ENDED:
             if self._batch.status == status.FINALIZING:
                 outcome = Outcome(status.COMPLETED)
@@ -74,6 +76,8 @@ class Work:
                 outcome = await self._holding.unless_ending(self._answer())
             await run_in_threadpool(self._finish, outcome)
         await run_in_threadpool(self._clear)
+        keeper.cancel()  # it would miss the lease
+        await run_in_threadpool(self._let_go)
 
     async def _answer(self) -> Outcome:
         if self._batch.status == status.VALIDATING:
@@ -198,6 +202,8 @@ class Work:
         with self._means.database.reading() as session:
             kept = progress.kept_keys(session, self._batch.id)
         self._segments.clear(kept)
+
+    def _let_go(self) -> None:
         with self._means.database.transaction() as session:
             leases.let_go(session, self._lease)
 
