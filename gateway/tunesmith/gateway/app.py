@@ -100,7 +100,8 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
             EnginePool(
                 settings.engines,
                 wait_seconds=settings.engine_wait_seconds,
-                keep_warm=settings.engine_max_loras,
+                slots=settings.engine_max_loras,
+                holds=settings.engine_max_cpu_loras,
             )
         )
         ledger = await parts.enter_async_context(UsageLedger(database))

@@ -1,12 +1,10 @@
-"""The pool: engines watched, one chosen for each request, adapters warmed and dropped."""
+"""The pool: engines found and watched, one chosen for each request, adapters put where they go."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from http import HTTPStatus
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -16,50 +14,73 @@ import structlog
 
 from tunesmith.platform.domain.errors import Unavailable
 
-from . import health
-from .choice import choose
+from .choice import Router
 from .connection import open_session
 from .engine import Engine
+from .membership import Membership
+from .residency import Residency, Unloaded
+from .sources import Source, sources_of
+from .watch import Watcher
 
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
 _RETRY_AFTER = 5
-_WARM = aiohttp.ClientTimeout(total=60.0)
-_UNLOAD = aiohttp.ClientTimeout(total=10.0)
+_PLAN_SECONDS = 1.0
 
 
 class EnginePool:
-    """The engines at `urls`; to be entered in the event loop that uses it.
+    """The engines of the setting `engines`; to be entered in the event loop that uses it.
 
     Args:
+        entries: URLs, `dns://NAME:PORT`, `kubernetes://NAMESPACE/SERVICE:PORT`.
         wait_seconds: longest wait for an engine that may come up before a request is refused.
-        keep_warm: how many adapters, the last used ones, a restarted engine gets back at once;
-            also how many are remembered per engine.
-        look_seconds: time between two looks at an engine.
+        slots: distinct adapters in one batch of an engine.
+        holds: adapters in an engine's memory.
+        look_seconds: time between two looks at an engine, and at where engines come from.
+        sources: instead of those that `entries` name.
+
+    Raises:
+        ValueError: an entry names no engines.
     """
 
     def __init__(
         self,
-        urls: Iterable[str],
+        entries: Iterable[str],
         *,
         wait_seconds: float,
-        keep_warm: int,
+        slots: int,
+        holds: int,
         look_seconds: float = LOOK_SECONDS,
+        sources: Sequence[Source] | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.engines = [Engine(url.rstrip("/")) for url in urls]
+        self.engines: list[Engine] = []
+        """Changed in place as engines come and go."""
+        self.sources = sources_of(entries) if sources is None else sources
         self._wait_seconds = wait_seconds
-        self._keep_warm = keep_warm
         self._look_seconds = look_seconds
-        self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._clock = clock
+        self._holds = max(holds, slots)
+        self._router = Router(self.engines, slots=slots, holds=self._holds, clock=clock)
+        self._residency = Residency(lambda: self.session, self._holds, clock)
+        self._watcher = Watcher(lambda: self.session, self._up, self._signal, look_seconds)
+        self._membership = Membership(self.engines, self._came, self._signal)
+        self._watching: dict[Engine, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._crowded = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
+        self._membership.take_listed(self.sources)
 
     async def __aenter__(self) -> EnginePool:
         self._session = open_session()
         for engine in self.engines:
-            self._start(engine)
+            self._came(engine)
+        self._spawn(self._membership.follow(self.sources), "follow sources of engines")
+        self._spawn(self._plan(), "plan adapters")
+        self._spawn(self._make_room(), "make room for adapters")
+        self._spawn(self._sweep(), "confirm deletions")
         return self
 
     async def __aexit__(
@@ -68,9 +89,10 @@ class EnginePool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.session.close()
 
     @property
@@ -80,146 +102,181 @@ class EnginePool:
         return self._session
 
     def serving(self, base: str) -> Sequence[Engine]:
-        """Engines that are up and serve `base`."""
-        return [engine for engine in self.engines if engine.is_up and base in engine.bases]
+        """Engines that are up and take requests for `base`."""
+        return self._router.fleet(base)
 
-    async def acquire(self, base: str, digest: str | None) -> Engine:
-        """The engine to ask for `base`, or for the adapter `digest` on it.
+    def try_acquire(
+        self,
+        base: str,
+        digest: str | None,
+        *,
+        affinity: int | None = None,
+        exclude: Engine | None = None,
+    ) -> Engine | None:
+        """The engine to ask for `base`, or for the adapter `digest` on it; None: there is none now.
+
+        The caller counts the request with `engine.serving(digest)` before it waits for anything,
+        and tells its end with `succeeded`, `failed` or `refused`.
+
+        Args:
+            affinity: a hash of tenant and prompt prefix; equal ones go to the same of equal homes.
+            exclude: an engine that failed this request already.
+        """
+        found = self._router.choose(base, digest, affinity=affinity, exclude=exclude)
+        if self._router.is_crowded:
+            self._crowded.set()
+        return found
+
+    async def acquire(
+        self,
+        base: str,
+        digest: str | None,
+        *,
+        affinity: int | None = None,
+        exclude: Engine | None = None,
+    ) -> Engine:
+        """As `try_acquire`; where no engine takes the request, wait a little for one that may.
 
         Raises:
             Unavailable: none is up, and none came up while it waited.
         """
-        deadline = monotonic() + self._wait_seconds
+        engine = self.try_acquire(base, digest, affinity=affinity, exclude=exclude)
+        if engine is not None:
+            return engine
+        deadline = self._clock() + self._wait_seconds
         while True:
             changed = self._changed
-            engine = choose(self.serving(base), digest)
+            engine = self.try_acquire(base, digest, affinity=affinity, exclude=exclude)
             if engine is not None:
                 return engine
-            left = deadline - monotonic()
-            if left <= 0 or not any(engine.may_serve(base) for engine in self.engines):
+            left = deadline - self._clock()
+            if left <= 0 or not self._may_serve(base, exclude):
                 raise self._unavailable(base)
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), left)
+                await asyncio.wait_for(changed.wait(), min(left, self._until_a_try(base, left)))
+
+    def _may_serve(self, base: str, exclude: Engine | None) -> bool:
+        return not self._membership.complete or any(
+            engine.may_serve(base) for engine in self.engines if engine is not exclude
+        )
+
+    def _until_a_try(self, base: str, left: float) -> float:
+        """Seconds until a breaker lets a request through."""
+        tries = [engine.breaker.next_try - self._clock() for engine in self.serving(base)]
+        return max(0.01, min((wait for wait in tries if wait > 0), default=left))
 
     def served(self, engine: Engine, base: str, digest: str) -> None:
-        """Remember that `engine` answered for an adapter."""
-        engine.served(digest, self._keep_warm)
-        self._recent[base, digest] = None
-        self._recent.move_to_end((base, digest))
-        while len(self._recent) > self._keep_warm:
-            self._recent.popitem(last=False)
+        """Remember that `engine` answered for an adapter on `base`."""
+        if engine.is_up and base in engine.bases:  # else it has restarted since
+            engine.served(digest, self._holds)
+
+    def succeeded(self, engine: Engine) -> None:
+        """`engine` answered a request, be it with a refusal of what was asked."""
+        engine.breaker.succeeded()
+
+    def failed(self, engine: Engine) -> None:
+        """A request to `engine` ended in a 5xx, a reset or a timeout."""
+        was = engine.breaker.state
+        engine.breaker.failed(self._clock())
+        engine.look_again.set()
+        if engine.breaker.state is not was:
+            log.warning(
+                "engine fails requests", engine=engine.url, failures=engine.breaker.failures
+            )
 
     def refused(self, engine: Engine, error: Exception) -> None:
         """A request found `engine` gone: no other is sent there until it is seen to be well."""
         if engine.is_up:
-            self._down(engine, f"It cannot be reached: {error}.")
+            self._watcher.down(engine, f"It cannot be reached: {error}.")
         engine.look_again.set()
+
+    def drain(self, url: str) -> bool:
+        """Send `url` no new requests; those in it end. Whether there is such an engine."""
+        return self._drain(url, drained=True)
+
+    def undrain(self, url: str) -> bool:
+        """Send `url` requests again. Whether there is such an engine."""
+        return self._drain(url, drained=False)
+
+    def _drain(self, url: str, *, drained: bool) -> bool:
+        found = [engine for engine in self.engines if engine.url == url.rstrip("/")]
+        for engine in found:
+            engine.drained = drained
+        self._signal()
+        return bool(found)
 
     async def warm(self, engine: Engine, digest: str) -> bool:
         """Have `engine` pull an adapter; whether it did."""
-        pulled = await self._ask_one_token(engine, digest)
-        if pulled:
-            engine.served(digest, self._keep_warm)
-        return pulled
+        return await self._residency.pull(engine, digest)
 
-    async def _ask_one_token(self, engine: Engine, model: str) -> bool:
-        """Whether `engine` answers for a model, by its own name for it."""
-        body = {"model": model, "prompt": "Hello", "max_tokens": 1}
-        try:
-            async with self.session.post(
-                f"{engine.url}/v1/completions", json=body, timeout=_WARM
-            ) as response:
-                text = await response.text()
-                if response.status == HTTPStatus.OK:
-                    return True
-                why = f"{response.status} {text[:200]}"
-        except (TimeoutError, aiohttp.ClientError) as error:
-            why = repr(error)
-        log.warning("not warmed", engine=engine.url, model=model, why=why)
-        return False
+    async def unload(self, digest: str) -> Unloaded:
+        """Have every engine drop an adapter that was deleted.
 
-    async def unload(self, digest: str) -> None:
-        """Have every engine drop an adapter. One that is down holds none."""
-        for key in [key for key in self._recent if key[1] == digest]:
-            del self._recent[key]
-        await asyncio.gather(*(self._unload(e, digest) for e in self.engines if e.is_up))
+        Engines that do not confirm are asked again until they do, those that are down once they
+        are up.
+        """
+        self._router.forget(digest)
+        return await self._residency.delete(digest, self.engines)
 
-    async def _unload(self, engine: Engine, digest: str) -> None:
-        engine.adapters.pop(digest, None)
-        try:
-            async with self.session.post(
-                f"{engine.url}/v1/unload_lora_adapter",
-                json={"lora_name": digest},
-                timeout=_UNLOAD,
-            ) as response:
-                text = await response.text()
-                # Not loaded there: 404 now, 400 in older versions.
-                if response.status not in (
-                    HTTPStatus.OK,
-                    HTTPStatus.NOT_FOUND,
-                    HTTPStatus.BAD_REQUEST,
-                ):
-                    log.error("adapter not unloaded", engine=engine.url, why=text[:200])
-        except (TimeoutError, aiohttp.ClientError) as error:
-            log.error("adapter not unloaded", engine=engine.url, why=repr(error))
+    def _came(self, engine: Engine) -> None:
+        if self._session is not None and engine not in self._watching:
+            task = self._spawn(self._watcher.watch(engine), f"watch {engine.url}")
+            self._watching[engine] = task
 
-    def _start(self, engine: Engine) -> None:
-        self._spawn(self._watch(engine), f"watch {engine.url}")
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _watch(self, engine: Engine) -> None:
-        while True:
-            engine.look_again.clear()
-            await self._look(engine)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(engine.look_again.wait(), self._look_seconds)
-
-    async def _look(self, engine: Engine) -> None:
-        try:
-            await health.look(self.session, engine.url)
-            engine.unanswered = 0
-            if not engine.is_up:
-                self._up(engine, await health.ask_what_is_served(self.session, engine.url))
-        except health.NotWell as error:
-            self._down(engine, str(error))
-        except health.NoAnswer as error:
-            engine.unanswered += 1
-            if engine.unanswered >= health.PATIENCE or not engine.is_up:
-                self._down(engine, str(error))
-
-    def _up(self, engine: Engine, served: health.Served) -> None:
-        engine.came_up(served.bases, served.max_model_len)
-        log.info("engine is up", engine=engine.url, bases=sorted(served.bases))
+    def _up(self, engine: Engine) -> None:
         self._signal()
         # Beside the traffic, not before it: the engine locks an adapter's name while it loads.
-        lost = [digest for base, digest in self._recent if base in served.bases]
-        self._spawn(self._warm_all(engine, sorted(served.bases), lost), f"warm {engine.url}")
+        self._spawn(self._warm_up(engine), f"warm {engine.url}")
 
-    async def _warm_all(self, engine: Engine, bases: Sequence[str], digests: Sequence[str]) -> None:
+    async def _warm_up(self, engine: Engine) -> None:
+        lost = self._router.lost(engine)
         # An engine's very first answer takes seconds more than the next: nobody waits for it.
-        for base in bases:
-            await self._ask_one_token(engine, base)
-        if not digests:
-            return
-        warmed = [await self.warm(engine, digest) for digest in reversed(digests)]
-        log.info("adapters warmed", engine=engine.url, warmed=sum(warmed), of=len(warmed))
+        for base in sorted(engine.bases):
+            await self._residency.ask_one_token(engine, base)
+        await self._residency.pull_all(lost)
 
-    def _down(self, engine: Engine, reason: str) -> None:
-        if engine.is_up:
-            log.warning("engine is down", engine=engine.url, why=reason)
-        engine.went_down(reason)
-        self._signal()
+    async def _plan(self) -> None:
+        while True:
+            await asyncio.sleep(_PLAN_SECONDS)
+            pulls = self._router.plan()
+            if pulls:
+                self._spawn(self._residency.pull_all(pulls), "warm homes")
+            if self._router.is_crowded:
+                self._crowded.set()
+            for engine in [e for e in self._watching if e not in self.engines]:
+                self._watching.pop(engine).cancel()
+
+    async def _make_room(self) -> None:
+        while True:
+            await self._crowded.wait()
+            self._crowded.clear()
+            await self._residency.drop_all(self._router.victims())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_PLAN_SECONDS)
+            await self._residency.sweep(self.engines)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error(
+                "a task of the engine pool died", task=task.get_name(), exc_info=task.exception()
+            )
 
     def _signal(self) -> None:
+        self._router.changed()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     def _unavailable(self, base: str) -> Unavailable:
-        if not self.engines:
+        if not self.sources:
             return Unavailable(
                 "No engine is configured, so no model can answer. The administrator names engines"
                 " with TUNESMITH_ENGINES.",

@@ -1,0 +1,1 @@
+"""Routing of 1,000 adapters over 8 engines, by simulation with the gateway's own choice."""
