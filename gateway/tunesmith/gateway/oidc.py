@@ -43,6 +43,17 @@ class Token:
     scopes: frozenset[str]
     expires_at: float
 
+    @staticmethod
+    def key_id_of(subject: str) -> str:
+        """The key id of a subject: its own, in printable ASCII, whatever the subject is."""
+        plain = f"oidc:{subject}"
+        fits = len(plain) <= _MAX_KEY_ID and plain.isascii() and plain.isprintable()
+        if fits and "~" not in plain:
+            return plain
+        digest = hashlib.sha256(subject.encode(errors="surrogatepass")).hexdigest()[:32]
+        beginning = "".join(c for c in subject if c.isascii() and c.isprintable())
+        return f"oidc:{beginning[: _MAX_KEY_ID - 38]}~{digest}"
+
 
 class TokenVerifier:
     """Verifies the tokens of the issuer that the settings name."""
@@ -108,7 +119,9 @@ class TokenVerifier:
             raise NotAuthenticated(_sentence(error)) from None
         except OverflowError:
             raise NotAuthenticated("The bearer token's times are no times.") from None
-        return Token(_key_id(claims["sub"]), self._tenant(claims), self._scopes(claims), expires_at)
+        return Token(
+            Token.key_id_of(claims["sub"]), self._tenant(claims), self._scopes(claims), expires_at
+        )
 
     def _tenant(self, claims: Mapping[str, Any]) -> str:
         tenant = claims.get(self._tenant_claim)
@@ -124,15 +137,6 @@ class TokenVerifier:
         words = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
         # The claim `scope` is also for others: `openid`, `profile`.
         return SCOPES & {word for word in words if isinstance(word, str)} or frozenset({INFERENCE})
-
-
-def _key_id(subject: str) -> str:
-    plain = f"oidc:{subject}"
-    if len(plain) <= _MAX_KEY_ID and "~" not in plain and plain.isascii() and plain.isprintable():
-        return plain
-    digest = hashlib.sha256(subject.encode(errors="surrogatepass")).hexdigest()[:32]
-    beginning = "".join(c for c in subject if c.isascii() and c.isprintable())
-    return f"oidc:{beginning[: _MAX_KEY_ID - 38]}~{digest}"
 
 
 def _sentence(error: jwt.PyJWTError) -> str:
