@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 from starlette.concurrency import run_in_threadpool
-from tests.gateway.gateways import BASE, Gateway, Tenant, error_of
+from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, examples
 
 from tunesmith.gateway.aliases import endpoints as alias_routes
 from tunesmith.platform.database.models import Idempotency
@@ -131,6 +131,27 @@ def test_a_key_that_may_do_less_is_not_shown_the_answer(gateway: Gateway, tenant
     answer = weak.post(HOOKS, json=HOOK, headers={"idempotency-key": "one"})
     assert answer.status_code in (400, 403)
     assert first["signing_secret"] not in answer.text
+
+
+def test_a_file_is_known_by_its_content(tenant: Tenant) -> None:
+    def upload(name: str, data: bytes) -> httpx.Response:
+        return tenant.http.post(
+            "/v1/files",
+            files={"file": (name, data)},
+            data={"purpose": "fine-tune"},
+            headers={"idempotency-key": "one"},
+        )
+
+    content = examples()
+    first, again = upload("a.jsonl", content), upload("a.jsonl", content)
+    assert first.status_code == again.status_code == 200
+    assert first.json() == again.json()
+    for name, data in (("a.jsonl", examples(13)), ("b.jsonl", content)):
+        answer = upload(name, data)
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "idempotency_key_reused")
+    assert len(tenant.client.files.list().data) == 1
+    stored = tenant.client.files.content(first.json()["id"]).read()
+    assert stored == content
 
 
 def test_jobs_keep_their_own_way(tenant: Tenant) -> None:

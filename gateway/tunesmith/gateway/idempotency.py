@@ -25,7 +25,7 @@ from tunesmith.gateway.resources import resources_of
 from tunesmith.platform import idempotency
 from tunesmith.platform.database import Database
 from tunesmith.platform.domain.errors import TunesmithError
-from tunesmith.platform.idempotency import Answering, Begun, Kept
+from tunesmith.platform.idempotency import ANSWERING_SECONDS, Answering, Begun, Kept
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,12 @@ def takes_part(dependant: Dependant) -> bool:
 
 
 async def answer_once(
-    request: Request, route: str, content: str, make: Callable[[], Awaitable[Response]]
+    request: Request,
+    route: str,
+    content: str,
+    make: Callable[[], Awaitable[Response]],
+    *,
+    seconds: float = ANSWERING_SECONDS,
 ) -> Response:
     """The answer of `make`, or of an earlier request with the same key; no key: of `make`.
 
@@ -72,6 +77,7 @@ async def answer_once(
         route: the route's path, as it was declared.
         content: what the body holds, or its digest.
         make: answers with JSON; may raise the platform's errors.
+        seconds: that it may take; after that a repeat takes it for lost.
 
     Raises:
         InvalidRequest: the key is none, or was used for another request.
@@ -87,9 +93,13 @@ async def answer_once(
     # A key that may do less than the first one's must not be shown its answer.
     parts = (request.method, url.path, url.query, ",".join(sorted(caller.scopes)), content)
     fingerprint = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
-    found = await run_in_threadpool(
-        _begin, database, caller.tenant_id, f"{request.method} {route}", key, fingerprint
-    )
+    tenant_id, name = caller.tenant_id, f"{request.method} {route}"
+
+    def begin() -> Begun | Kept | Answering:
+        with database.transaction() as session:
+            return idempotency.begin(session, tenant_id, name, key, fingerprint, seconds=seconds)
+
+    found = await run_in_threadpool(begin)
     if isinstance(found, Answering):
         return _in_progress()
     if isinstance(found, Kept):
@@ -101,13 +111,6 @@ async def answer_once(
         raise
     await run_in_threadpool(_end, database, found, response)
     return response
-
-
-def _begin(
-    database: Database, tenant_id: str, route: str, key: str, fingerprint: str
-) -> Begun | Kept | Answering:
-    with database.transaction() as session:
-        return idempotency.begin(session, tenant_id, route, key, fingerprint)
 
 
 def _end(database: Database, begun: Begun, response: Response | None = None) -> None:

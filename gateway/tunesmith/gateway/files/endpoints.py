@@ -8,12 +8,13 @@ from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
 
 import structlog
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.audit.acting import Actor
 from tunesmith.gateway.auth import TrainingTenant
+from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.pages import After, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform import data_reports, files
@@ -28,10 +29,12 @@ router = APIRouter(prefix="/v1/files", tags=["files"])
 _READ_BYTES = 256 * 1024
 
 
-@router.post("", openapi_extra=UPLOAD)
-async def create_file(request: Request, parts: Parts, tenant_id: TrainingTenant) -> File:
+@router.post("", openapi_extra=UPLOAD, response_model=File, dependencies=[ONCE])
+async def create_file(request: Request, parts: Parts, tenant_id: TrainingTenant) -> Response:
     """Upload a file. Examples for fine-tuning are checked, and refused with their lines."""
-    return File.of(await receive(request, parts, tenant_id))
+    return await receive(
+        request, parts, tenant_id, lambda file: JSONResponse(File.of(file).model_dump())
+    )
 
 
 @router.get("")

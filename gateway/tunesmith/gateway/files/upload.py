@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 from anyio import to_thread
-from fastapi import Request
+from fastapi import Request, Response
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from tunesmith.gateway.idempotency import answer_once
 from tunesmith.gateway.resources import Resources
 from tunesmith.platform import files
 from tunesmith.platform.database.models import File
@@ -29,6 +30,7 @@ SHORTEST_LIFE = 3600
 LONGEST_LIFE = 2_592_000
 MAX_FILENAME = 512
 
+_LONGEST_CHECK_SECONDS = 900.0
 _WRITE_BYTES = 1024 * 1024
 
 
@@ -46,8 +48,15 @@ class Upload:
         return self.purpose == "fine-tune"
 
 
-async def receive(request: Request, parts: Resources, tenant_id: str) -> File:
-    """Store the file of a form, and its examples when it is for fine-tuning.
+async def receive(
+    request: Request, parts: Resources, tenant_id: str, show: Callable[[File], Response]
+) -> Response:
+    """Store the file of a form, and its examples when it is for fine-tuning; answer with it.
+
+    With an `Idempotency-Key` that was used for the same content, nothing is stored.
+
+    Args:
+        show: the answer that shows a file.
 
     Raises:
         InvalidRequest: a field is wrong, or the examples are (`ExamplesError`, with lines).
@@ -59,14 +68,22 @@ async def receive(request: Request, parts: Resources, tenant_id: str) -> File:
     with parts.storage.writer() as writer:
         await copy(form, writer)
         upload = _checked(form)
-        # In one piece: a server that shuts down ends what awaits, not what runs in a thread.
-        return await to_thread.run_sync(
-            keep,
-            parts,
-            tenant_id,
-            writer,
-            upload,
-            limiter=parts.checking if upload.is_examples else None,
+
+        async def make() -> Response:
+            # In one piece: a server that shuts down ends what awaits, not what runs in a thread.
+            file = await to_thread.run_sync(
+                keep,
+                parts,
+                tenant_id,
+                writer,
+                upload,
+                limiter=parts.checking if upload.is_examples else None,
+            )
+            return show(file)
+
+        content = f"{writer.sha256} {upload}"
+        return await answer_once(
+            request, "/v1/files", content, make, seconds=_LONGEST_CHECK_SECONDS
         )
 
 
