@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from starlette.routing import Route
 from tests.gateway.conftest import MakeGateway
 from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, wait_for
 from tests.gateway.serving import Served
+from typer.testing import CliRunner
 
 from tunesmith.gateway.webhooks import guard
 from tunesmith.gateway.webhooks.sender import WebhookSender
+from tunesmith.platform.cli import webhooks as commands
 from tunesmith.platform.database.models import WebhookDelivery
 from tunesmith.platform.webhooks.events import EVENT_TYPES
 
@@ -234,6 +237,30 @@ def test_bad_input_is_refused(tenant: Tenant, body: dict[str, Any], param: str) 
     answer = tenant.http.post("/v1/webhook_endpoints", json=good | body)
     assert answer.status_code == 400
     assert error_of(answer)["param"].split(".")[0] == param
+
+
+def test_the_commands(local: Gateway, receiver: Receiver) -> None:
+    tenant = local.tenant()
+    given = ["--url", local.url, "--api-key", tenant.key]
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(commands.app, [*words, *given], terminal_width=300)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    made = json.loads(run("create", receiver.url, "--event", "fine_tuning.job.cancelled", "--json"))
+    assert made["signing_secret"].startswith("whsec_")
+    assert json.loads(run("list", "--json"))[0]["id"] == made["id"]
+    receiver.status = 418
+    assert "418" in run("test", made["id"])
+    tenant.client.fine_tuning.jobs.cancel(job(local, tenant))
+    wait_for(lambda: "418" in run("deliveries", made["id"], "--json"))
+    assert run("list")
+    assert run("deliveries", made["id"])
+    assert "deleted" in run("delete", made["id"])
+    assert "whsec_" in run("create", receiver.url)
+    everything = json.loads(run("list", "--json"))[0]["event_types"]
+    assert everything == list(EVENT_TYPES)
 
 
 # The sender by itself

@@ -24,6 +24,7 @@ from . import (
     savings,
     tenants,
     up,
+    webhooks,
 )
 from . import demo as demo_command
 from .errors import CommandFailed
@@ -47,6 +48,7 @@ app.add_typer(batches.app, name="batches")
 app.add_typer(models.app, name="models")
 app.add_typer(aliases.app, name="aliases")
 app.command()(aliases.policy)
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(advise.advise)
 app.command()(savings.savings)
 app.command()(chat.chat)
