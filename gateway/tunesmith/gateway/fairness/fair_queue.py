@@ -14,8 +14,13 @@ from .tenant_line import Priority, TenantLine
 from .turn import Turn
 from .virtual_time import VirtualTime
 
-TENANT_RESERVE = 0.1
-"""Part of the slots that one tenant leaves to others, one at least: who arrives finds a slot."""
+RESERVE = 0.2
+"""Part of the slots, one at least, that are for tenants who had less than their share: fewer slots
+than others now, or fewer tokens of late. Who arrives in a flood of another's finds one free. The
+part is from `tests/benchmarks/fairness`: it costs some per cent of an engine's tokens a second."""
+
+BURST = 0.5
+"""How far a tenant may be ahead that had less than its share before: so many requests a slot."""
 
 BATCH_RESERVE = 0.25
 """Part of the slots that batches leave to interactive requests, one at least."""
@@ -46,10 +51,11 @@ class FairQueue:
         self.waiting = 0
         self._clock = clock
         self._seconds = seconds
-        self._tenant_most = max(1, capacity - max(1, ceil(capacity * TENANT_RESERVE)))
+        self._open_most = max(1, capacity - max(1, ceil(capacity * RESERVE)))
         self._batch_most = max(1, capacity - max(1, ceil(capacity * BATCH_RESERVE)))
         self._aged_most = max(1, capacity // _AGED_EVERY)
-        self._times = (VirtualTime(), VirtualTime())
+        burst = capacity * BURST
+        self._times = (VirtualTime(burst), VirtualTime(burst))
         self._held: dict[str, int] = {}
         self._batches: OrderedDict[Turn, None] = OrderedDict()
         self._batches_running = 0
@@ -68,14 +74,14 @@ class FairQueue:
             cost: tokens that the request is thought to take, prompt and answer.
             weight: a tenant of weight 2 gets twice the tokens of one of weight 1.
         """
-        if self.running >= self.capacity or self._held.get(tenant_id, 0) >= self._tenant_most:
+        if self.running >= self.capacity or self._held.get(tenant_id, 0) >= self._open_most:
             return None
         # A slot is free: who waits all the same may not have it, or is of this tenant's line.
         if priority is Priority.BATCH and (self._batches or not self._has_room_for_batches()):
             return None
         time = self._times[priority]
         line = time.lines.get(tenant_id) or time.line(tenant_id)
-        if line.waiting:
+        if line.waiting or not self._is_open_to(line, time):
             return None
         turn = Turn(self, line, cost=cost, priority=priority, weight=weight, arrived=self._clock())
         time.begin(line, cost / weight)
@@ -160,7 +166,7 @@ class FairQueue:
         if not held:
             del self._held[tenant_id]
         time.end(line, (actual_cost - turn.cost) / turn.weight)
-        if held == self._tenant_most - 1:
+        if held == self._open_most - 1:
             for each in self._times:
                 resting = each.lines.get(tenant_id)
                 if resting is not None and resting.aside:
@@ -209,10 +215,18 @@ class FairQueue:
         """
         time = self._times[priority]
         while (line := time.first()) is not None:
-            if self._held.get(line.tenant_id, 0) < self._tenant_most:
-                return line
+            if self._held.get(line.tenant_id, 0) < self._open_most:
+                # The first has the most credit: where it has none, nobody has.
+                return line if self._is_open_to(line, time) else None
             time.put_aside(line)
         return None
+
+    def _is_open_to(self, line: TenantLine, time: VirtualTime) -> bool:
+        """Whether a free slot may be this line's: the last ones are not anybody's."""
+        if self.running < self._open_most or time.has_credit(line):
+            return True
+        # An equal part, with one more tenant than there are: even so a slot is left for it.
+        return self._held.get(line.tenant_id, 0) < self.capacity // (len(self._held) + 1)
 
     def _has_room_for_batches(self) -> bool:
         return self.running < self._batch_most
