@@ -80,6 +80,8 @@ def test_who_has_the_permission_may_do_nothing_else(shared: Shared) -> None:
     )
     assert tuned.status_code in (400, 404)
     assert error_of(tuned)["code"] == "model_not_found"
+    aliased = other.http.post("/v1/aliases", json={"name": "mine", "model": shared.model})
+    assert (aliased.status_code, error_of(aliased)["code"]) == (404, "model_not_found")
     for path in ("", "/events", "/checkpoints"):
         assert other.http.get(f"/v1/fine_tuning/jobs/{job_id}{path}").status_code == 404
     assert other.http.get(shared.path).status_code == 404
@@ -150,6 +152,17 @@ def test_bad_input_is_refused(shared: Shared, body: dict[str, Any]) -> None:
 def test_the_owner_needs_no_permission(shared: Shared) -> None:
     answer = shared.owner.http.post(shared.path, json={"project_ids": [shared.owner.id]})
     assert (answer.status_code, error_of(answer)["param"]) == (400, "project_ids.0")
+
+
+def test_a_shared_model_is_seen_on_both_databases(tenant: Tenant, gateway: Gateway) -> None:
+    owner = gateway.tenant()
+    model, _ = gateway.train(owner)
+    path = f"/v1/fine_tuning/checkpoints/{model}/permissions"
+    granted = owner.http.post(path, json={"project_ids": [tenant.id]}).json()["data"][0]
+    assert model in [found.id for found in tenant.client.models.list()]
+    assert tenant.client.models.retrieve(model).owned_by == owner.id
+    assert owner.http.delete(f"{path}/{granted['id']}").json()["deleted"]
+    assert model not in [found.id for found in tenant.client.models.list()]
 
 
 def test_another_tenants_permission_is_unknown(tenant: Tenant, gateway: Gateway) -> None:

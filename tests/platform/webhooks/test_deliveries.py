@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -124,6 +125,19 @@ def test_a_delivery_is_claimed_once_and_again_when_its_holder_is_lost(world: Wor
     assert (row.status, row.attempts, row.last_status) == ("delivered", 1, 204)
     with world.database.reading() as session:
         assert not deliveries.is_any_due(session)
+
+
+def test_gateways_that_claim_at_once_share_the_work(world: World) -> None:
+    tenants = [world.tenant() for _ in range(6)]
+    for tenant in tenants:
+        endpoint(world, tenant)
+        do(world, announce, tenant, "batch.completed", "batch_1")
+    with ThreadPoolExecutor(4) as gateways:
+        claimed = list(gateways.map(lambda _: claim(world, limit=2), range(4)))
+    events = [due.event_id for dues in claimed for due in dues]
+    assert len(events) == len(set(events))
+    events += [due.event_id for due in claim(world)]
+    assert len(set(events)) == len(tenants)
 
 
 def test_an_endpoint_has_only_a_few_at_once(world: World) -> None:
