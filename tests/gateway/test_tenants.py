@@ -179,13 +179,19 @@ def test_a_rotated_key_opens_until_the_overlap_ends(gateway: Gateway, tenant: Te
     assert opens(gateway, new["key"])
     assert abs(gateway.admin.get(path).json()["expires_at"] - time.time() - 600) < 300
 
-    gateway.admin.post(f"{path}/rotate", json={"overlap_seconds": 0})
-    assert not opens(gateway, old["key"])
-    assert opens(gateway, new["key"])
-    answer = gateway.admin.post(f"{path}/rotate", json={})
-    assert answer.status_code == 400
-    assert error_of(answer)["code"] == "key_not_active"
-    assert gateway.admin.patch(path, json={"expires_at": None}).status_code == 400
+    again = gateway.admin.post(f"{path}/rotate", json={})
+    assert again.status_code == 400
+    assert error_of(again)["code"] == "key_rotated"
+    assert new["id"] in error_of(again)["message"]
+
+    path = f"/v1/tenants/{tenant.id}/keys/{new['id']}"
+    newest = gateway.admin.post(f"{path}/rotate", json={"overlap_seconds": 0}).json()
+    assert not opens(gateway, new["key"])
+    assert opens(gateway, newest["key"])
+    for method, url, body in (("POST", f"{path}/rotate", {}), ("PATCH", path, {"name": "x"})):
+        answer = gateway.admin.request(method, url, json=body)
+        assert answer.status_code == 400
+        assert error_of(answer)["code"] == "key_not_active"
 
 
 def test_a_change_of_a_key_counts_at_once(gateway: Gateway, tenant: Tenant) -> None:

@@ -103,6 +103,7 @@ class Key(BaseModel):
     created_at: int
     expires_at: int | None
     revoked_at: int | None
+    replaced_by: str | None
 
     @classmethod
     def of(cls, key: ApiKey) -> Key:
@@ -118,6 +119,7 @@ class Key(BaseModel):
             created_at=int(key.created_at),
             expires_at=None if key.expires_at is None else int(key.expires_at),
             revoked_at=None if key.revoked_at is None else int(key.revoked_at),
+            replaced_by=key.replaced_by,
         )
 
     def noted(self) -> dict[str, Any]:

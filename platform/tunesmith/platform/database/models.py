@@ -56,6 +56,7 @@ class ApiKey(Base):
     expires_at: Mapped[float | None]
     scopes: Mapped[list[Any] | None]  # none, as in keys of before there were scopes: all
     limits: Mapped[dict[str, Any] | None]  # beside the tenant's
+    replaced_by: Mapped[str | None] = mapped_column(String(64))  # the key that it was rotated into
 
 
 class BaseModel(Base):

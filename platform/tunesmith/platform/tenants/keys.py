@@ -153,7 +153,8 @@ def rotate_key(
 
     Raises:
         NotFound: no such key of this tenant.
-        InvalidRequest: the key is revoked or expired already, or the overlap is out of range.
+        InvalidRequest: the key is revoked, expired or rotated already, or the overlap is out of
+            range.
     """
     if not 0 <= overlap_seconds <= MAX_OVERLAP:
         raise InvalidRequest(
@@ -161,13 +162,23 @@ def rotate_key(
         )
     old = get_key(session, tenant_id, key_id, lock=True)
     _refuse_dead(old)
+    if old.replaced_by is not None:  # its end is that of the overlap, not one it was made for
+        raise InvalidRequest(
+            f"The key {old.id} was rotated into {old.replaced_by} already: rotate that, or create"
+            " another.",
+            param="key",
+            code="key_rotated",
+        )
     now = time.time()
     lifetime = None if old.expires_at is None else old.expires_at - old.created_at
     terms = KeyTerms(old.scopes, old.limits, None if lifetime is None else now + lifetime)
     stops = now + overlap_seconds
     old.expires_at = stops if old.expires_at is None else min(old.expires_at, stops)
     text = new_key()
-    return add_key(session, tenant_id, old.name, text, terms), text
+    row = add_key(session, tenant_id, old.name, text, terms)
+    old.replaced_by = row.id
+    session.flush()
+    return row, text
 
 
 def _refuse_dead(key: ApiKey) -> None:

@@ -30,6 +30,7 @@ def upgrade() -> None:
     op.add_column("api_keys", sa.Column("expires_at", sa.Float(precision=53), nullable=True))
     op.add_column("api_keys", sa.Column("scopes", _json(), nullable=True))
     op.add_column("api_keys", sa.Column("limits", _json(), nullable=True))
+    op.add_column("api_keys", sa.Column("replaced_by", sa.String(length=64), nullable=True))
     op.add_column(
         "usage",
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
@@ -213,9 +214,7 @@ def upgrade() -> None:
         ["endpoint_id", "event_id"],
         unique=True,
     )
-    op.create_index(
-        "webhook_deliveries_by_endpoint", "webhook_deliveries", ["endpoint_id", "seq"]
-    )
+    op.create_index("webhook_deliveries_by_endpoint", "webhook_deliveries", ["endpoint_id", "seq"])
     op.create_index("webhook_deliveries_by_time", "webhook_deliveries", ["status", "next_at"])
     op.create_table(
         "idempotency",
