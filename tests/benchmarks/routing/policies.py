@@ -6,8 +6,10 @@ from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
-from tunesmith.gateway.engines.choice import Drop, Pull, Router
+from tunesmith.gateway.engines.choice import Router
 from tunesmith.gateway.engines.engine import Engine
+from tunesmith.gateway.engines.placement import Drop, Placement, Pull
+from tunesmith.gateway.engines.traffic import Traffic
 
 
 class Policy(Protocol):
@@ -28,7 +30,9 @@ class Ours:
     def __init__(
         self, engines: list[Engine], base: str, slots: int, holds: int, clock: Callable[[], float]
     ) -> None:
-        self._router = Router(engines, slots=slots, holds=holds, clock=clock)
+        traffic = Traffic(engines, clock)
+        self._router = Router(traffic, slots)
+        self._placement = Placement(traffic, holds)
         self._base = base
         self._holds = holds
 
@@ -41,10 +45,14 @@ class Ours:
         engine.served(digest, self._holds)
 
     def plan(self) -> list[Pull]:
-        return self._router.plan()
+        pulls = self._placement.plan()
+        self._router.crowded.update(pull.engine for pull in pulls)
+        return pulls
 
     def victims(self) -> list[Drop]:
-        return self._router.victims()
+        crowded = list(self._router.crowded)
+        self._router.crowded.clear()
+        return [drop for engine in crowded for drop in self._placement.victims(engine)]
 
 
 class _Blind:

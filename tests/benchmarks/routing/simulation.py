@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import accumulate
 
-from tunesmith.gateway.engines.choice import Pull
 from tunesmith.gateway.engines.engine import Engine, EngineStatus
+from tunesmith.gateway.engines.placement import Pull
 
 from .engine_model import Agenda, EngineModel, Shape, Work
 from .policies import Policy
@@ -19,7 +19,7 @@ MakePolicy = Callable[[list[Engine], Callable[[], float]], Policy]
 
 
 @dataclass(frozen=True)
-class Traffic:
+class Demand:
     """Requests that come by chance (Poisson), for adapters whose popularity is Zipf's.
 
     Attributes:
@@ -40,7 +40,7 @@ class Traffic:
 
 @dataclass
 class Outcome:
-    """What was measured: loads, pulls ahead, drops, requests by engine, seconds to each first token."""
+    """What was measured: loads, seconds to first tokens, and what was done for them."""
 
     loads: int = 0
     pulls: int = 0
@@ -57,9 +57,9 @@ class Outcome:
 class Simulation:
     """The engines as the gateway sees them, each with its model behind it."""
 
-    def __init__(self, traffic: Traffic, shape: Shape, make: MakePolicy) -> None:
+    def __init__(self, demand: Demand, shape: Shape, make: MakePolicy) -> None:
         self.agenda = Agenda()
-        self.engines = [Engine(f"http://10.0.0.{number}:8000") for number in range(traffic.engines)]
+        self.engines = [Engine(f"http://10.0.0.{number}:8000") for number in range(demand.engines)]
         self.models = {engine: EngineModel(self.agenda, shape) for engine in self.engines}
         for engine in self.engines:
             engine.came_up(frozenset({BASE}), None)
@@ -67,12 +67,12 @@ class Simulation:
         self.policy = make(self.engines, lambda: self.agenda.now)
         self.outcome = Outcome()
         self._served = dict.fromkeys(self.engines, 0)
-        self._traffic = traffic
+        self._demand = demand
 
     def run(self) -> Outcome:
-        """All requests of the traffic; what came before the measurement is not counted."""
-        chance = random.Random(self._traffic.seed)
-        arrivals = _arrivals(self._traffic, chance)
+        """All requests; what came before the measurement is not counted."""
+        chance = random.Random(self._demand.seed)
+        arrivals = _arrivals(self._demand, chance)
         end = arrivals[-1][0]
         for second in range(1, int(end) + 1):
             self.agenda.at(float(second), self._plan)
@@ -80,7 +80,7 @@ class Simulation:
         for number, (time, digest, tokens) in enumerate(arrivals):
             self.agenda.run(time)
             self.agenda.now = time
-            if number == self._traffic.warm:
+            if number == self._demand.warm:
                 loads = self._loads()
                 self.outcome = Outcome()
                 self._served = dict.fromkeys(self.engines, 0)
@@ -130,12 +130,12 @@ class Simulation:
         self.models[pull.engine].take(Work(pull.digest, 1, lambda: None, done))
 
 
-def _arrivals(traffic: Traffic, chance: random.Random) -> Sequence[tuple[float, str, int]]:
-    digests = [sha256(str(number).encode()).hexdigest() for number in range(traffic.adapters)]
-    weights = list(accumulate((rank + 1) ** -traffic.exponent for rank in range(traffic.adapters)))
-    requests = traffic.warm + traffic.measured
+def _arrivals(demand: Demand, chance: random.Random) -> Sequence[tuple[float, str, int]]:
+    digests = [sha256(str(number).encode()).hexdigest() for number in range(demand.adapters)]
+    weights = list(accumulate((rank + 1) ** -demand.exponent for rank in range(demand.adapters)))
+    requests = demand.warm + demand.measured
     drawn = chance.choices(digests, cum_weights=weights, k=requests)
-    times = accumulate(chance.expovariate(traffic.rate) for _ in range(requests))
-    ends = 1.0 / traffic.mean_tokens
+    times = accumulate(chance.expovariate(demand.rate) for _ in range(requests))
+    ends = 1.0 / demand.mean_tokens
     tokens = [1 + int(chance.expovariate(ends)) for _ in range(requests)]
     return list(zip(times, drawn, tokens, strict=True))

@@ -10,9 +10,9 @@ from .hashing import ranked
 from .heat import Heat
 
 _HOT_HALF_LIFE = 10.0
-_KEEP_HALF_LIFE = 600.0
-"""Seconds: a new home follows the traffic of seconds; what stays in memory, that of minutes,
-since an adapter that is asked for once a minute is still worth keeping."""
+_KEEP_HALF_LIFE = 1800.0
+"""Seconds: a new home follows the traffic of seconds; what stays in memory, that of half an hour,
+since an adapter that is asked for once in a minute is worth keeping."""
 
 SHARE = 0.25
 """Traffic worth one home, as a share of what an engine takes on average."""
@@ -30,6 +30,7 @@ class Adapter:
 
     Attributes:
         homes: how many engines its traffic is worth (k), with those that `spread` added.
+        forgotten: it was deleted.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Adapter:
         "_version",
         "base",
         "digest",
+        "forgotten",
         "homes",
     )
 
@@ -50,6 +52,7 @@ class Adapter:
         self.base = base
         self.digest = digest
         self.homes = 1
+        self.forgotten = False
         self._hot = Heat(_HOT_HALF_LIFE, now)
         self._kept = Heat(_KEEP_HALF_LIFE, now)
         self._own = 1

@@ -45,6 +45,7 @@ class Engine:
             the last used as vLLM does, without what other gateways asked for.
         pulling: digests that it was told to pull and does not hold yet.
         loads: adapters that it had to pull for this gateway, since the gateway started.
+        drops: adapters that it was told to drop, to make room.
         rate: requests that this gateway sends to it, a second.
         drained, leaving: no new requests, as its operator or as its source says.
     """
@@ -67,6 +68,7 @@ class Engine:
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
     rate: Heat = field(default_factory=lambda: Heat(_RATE_HALF_LIFE, 0.0))
     loads: int = 0
+    drops: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +88,10 @@ class Engine:
     def busy(self) -> int:
         """Requests in it, waiting ones and those of other gateways too."""
         return self.in_flight + self.others
+
+    def has(self, digest: str) -> bool:
+        """Whether it holds an adapter, or will once it is pulled."""
+        return digest in self.adapters or digest in self.running or digest in self.pulling
 
     def may_serve(self, base: str) -> bool:
         """Whether it serves `base`, or could: one never seen up is unknown."""

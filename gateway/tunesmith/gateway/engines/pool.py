@@ -18,8 +18,10 @@ from .choice import Router
 from .connection import open_session
 from .engine import Engine
 from .membership import Membership
+from .placement import Placement
 from .residency import Residency, Unloaded
 from .sources import Source, sources_of
+from .traffic import Traffic
 from .watch import Watcher
 
 log = structlog.get_logger(__name__)
@@ -62,7 +64,9 @@ class EnginePool:
         self._look_seconds = look_seconds
         self._clock = clock
         self._holds = max(holds, slots)
-        self._router = Router(self.engines, slots=slots, holds=self._holds, clock=clock)
+        self._traffic = Traffic(self.engines, clock)
+        self._router = Router(self._traffic, slots)
+        self._placement = Placement(self._traffic, self._holds)
         self._residency = Residency(lambda: self.session, self._holds, clock)
         self._watcher = Watcher(lambda: self.session, self._up, self._signal, look_seconds)
         self._membership = Membership(self.engines, self._came, self._signal)
@@ -103,7 +107,7 @@ class EnginePool:
 
     def serving(self, base: str) -> Sequence[Engine]:
         """Engines that are up and take requests for `base`."""
-        return self._router.fleet(base)
+        return self._traffic.fleet(base)
 
     def try_acquire(
         self,
@@ -123,7 +127,7 @@ class EnginePool:
             exclude: an engine that failed this request already.
         """
         found = self._router.choose(base, digest, affinity=affinity, exclude=exclude)
-        if self._router.is_crowded:
+        if self._router.crowded:
             self._crowded.set()
         return found
 
@@ -144,6 +148,8 @@ class EnginePool:
         if engine is not None:
             return engine
         deadline = self._clock() + self._wait_seconds
+        if exclude is not None and not exclude.is_up:
+            exclude = None  # when it is up, it has been restarted
         while True:
             changed = self._changed
             engine = self.try_acquire(base, digest, affinity=affinity, exclude=exclude)
@@ -215,7 +221,7 @@ class EnginePool:
         Engines that do not confirm are asked again until they do, those that are down once they
         are up.
         """
-        self._router.forget(digest)
+        self._traffic.forget(digest)
         return await self._residency.delete(digest, self.engines)
 
     def _came(self, engine: Engine) -> None:
@@ -229,7 +235,7 @@ class EnginePool:
         self._spawn(self._warm_up(engine), f"warm {engine.url}")
 
     async def _warm_up(self, engine: Engine) -> None:
-        lost = self._router.lost(engine)
+        lost = self._placement.lost(engine)
         # An engine's very first answer takes seconds more than the next: nobody waits for it.
         for base in sorted(engine.bases):
             await self._residency.ask_one_token(engine, base)
@@ -238,10 +244,10 @@ class EnginePool:
     async def _plan(self) -> None:
         while True:
             await asyncio.sleep(_PLAN_SECONDS)
-            pulls = self._router.plan()
+            pulls = self._placement.plan()
             if pulls:
                 self._spawn(self._residency.pull_all(pulls), "warm homes")
-            if self._router.is_crowded:
+                self._router.crowded.update(pull.engine for pull in pulls)
                 self._crowded.set()
             for engine in [e for e in self._watching if e not in self.engines]:
                 self._watching.pop(engine).cancel()
@@ -250,7 +256,11 @@ class EnginePool:
         while True:
             await self._crowded.wait()
             self._crowded.clear()
-            await self._residency.drop_all(self._router.victims())
+            crowded = list(self._router.crowded)
+            self._router.crowded.clear()
+            drops = [drop for engine in crowded for drop in self._placement.victims(engine)]
+            if drops:
+                self._spawn(self._residency.drop_all(drops), "make room")
 
     async def _sweep(self) -> None:
         while True:
@@ -271,7 +281,7 @@ class EnginePool:
             )
 
     def _signal(self) -> None:
-        self._router.changed()
+        self._traffic.changed()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

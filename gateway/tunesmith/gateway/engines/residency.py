@@ -11,8 +11,8 @@ from http import HTTPStatus
 import aiohttp
 import structlog
 
-from .choice import Drop, Pull
 from .engine import Engine
+from .placement import Drop, Pull
 
 log = structlog.get_logger(__name__)
 
@@ -106,6 +106,7 @@ class Residency:
         """Have engines drop adapters to make room; one that does not evicts for itself."""
         for drop in drops:  # from now on, nothing is sent there because it is held
             drop.engine.adapters.pop(drop.digest, None)
+            drop.engine.drops += 1
         await asyncio.gather(*(self._unload(drop.engine, drop.digest) for drop in drops))
 
     async def delete(self, digest: str, engines: Iterable[Engine]) -> Unloaded:

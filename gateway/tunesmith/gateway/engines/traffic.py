@@ -1,0 +1,108 @@
+"""What is asked for where: the engines that take requests, and the adapters that are asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+from .adapter import Adapter
+from .engine import Engine
+from .heat import Heat
+
+REMEMBERED = 50_000
+"""Adapters whose traffic is remembered, the last asked for; the rest count as cold."""
+_RATE_HALF_LIFE = 10.0
+
+
+class Traffic:
+    """Requests to `engines`, a list that its owner changes and then calls `changed`.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, engines: list[Engine], clock: Callable[[], float]) -> None:
+        self.engines = engines
+        self.clock = clock
+        self._version = 0
+        self._fleets: dict[str, list[Engine]] = {}
+        self._adapters: OrderedDict[str, Adapter] = OrderedDict()
+        self._asked: set[Adapter] = set()
+        self._bases: dict[str, Heat] = {}
+
+    def changed(self) -> None:
+        """An engine came, went, or takes requests now or no more."""
+        self._version += 1
+        self._fleets.clear()
+
+    def fleet(self, base: str) -> Sequence[Engine]:
+        """Engines that take new requests for `base`, those whose breaker is open among them."""
+        found = self._fleets.get(base)
+        if found is None:
+            found = [e for e in self.engines if e.is_up and not e.draining and base in e.bases]
+            self._fleets[base] = found
+        return found
+
+    @property
+    def bases(self) -> Iterable[str]:
+        """Bases that were asked for."""
+        return self._bases
+
+    def adapter(self, base: str, digest: str) -> Adapter:
+        """What is known of an adapter; one that was not asked for is remembered from then on."""
+        found = self._adapters.get(digest)
+        if found is None or found.base != base:  # two names of one base
+            return Adapter(base, digest, self.clock())
+        return found
+
+    def known(self, digests: Iterable[str]) -> Iterable[Adapter]:
+        """Those of `digests` that were asked for."""
+        return (self._adapters[digest] for digest in digests if digest in self._adapters)
+
+    def last_asked(self, most: int) -> Iterable[Adapter]:
+        """The adapters that were asked for last, the last one first."""
+        return islice(reversed(self._adapters.values()), most)
+
+    def order(self, adapter: Adapter) -> Sequence[Engine]:
+        """The engines for an adapter, its first home first."""
+        return adapter.ranked(self.fleet(adapter.base), self._version)
+
+    def homes(self, adapter: Adapter) -> Sequence[Engine]:
+        """The engines that an adapter's requests go to once they hold it."""
+        return self.order(adapter)[: adapter.homes]
+
+    def sent(self, base: str, adapter: Adapter | None, engine: Engine, now: float) -> None:
+        """A request goes to `engine`."""
+        engine.breaker.took(now)
+        engine.rate.add(now)
+        heat = self._bases.get(base)
+        if heat is None:
+            heat = self._bases[base] = Heat(_RATE_HALF_LIFE, now)
+        heat.add(now)
+        if adapter is None:
+            return
+        if adapter.digest in engine.adapters:
+            engine.adapters.move_to_end(adapter.digest)
+        adapter.asked(now)
+        self._adapters[adapter.digest] = adapter
+        self._adapters.move_to_end(adapter.digest)
+        self._asked.add(adapter)
+        if len(self._adapters) > REMEMBERED:
+            self._adapters.popitem(last=False)
+
+    def take_asked(self) -> set[Adapter]:
+        """The adapters that were asked for since this was last called."""
+        asked, self._asked = self._asked, set()
+        return asked
+
+    def rate(self, base: str, now: float) -> float:
+        """Requests a second for `base` and the adapters on it."""
+        heat = self._bases.get(base)
+        return heat.rate(now) if heat else 0.0
+
+    def forget(self, digest: str) -> None:
+        """The adapter was deleted: it is neither warmed nor kept any more."""
+        adapter = self._adapters.pop(digest, None)
+        if adapter is not None:
+            adapter.forgotten = True
