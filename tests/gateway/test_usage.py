@@ -103,7 +103,7 @@ def test_an_end_without_a_database_comes_to_an_end(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'empty.db'}")
 
     async def use() -> None:
-        async with UsageLedger(database, seconds=3600) as ledger:
+        async with UsageLedger(database, seconds=3600, closing_seconds=0) as ledger:
             ledger.record("org-1", "key-1", "ft:a", "", 10, 2)
 
     asyncio.run(use())
@@ -166,6 +166,7 @@ def test_usage_of_days_and_of_a_key(used: Tenant) -> None:
         "requests": 157,
         "prompt_tokens": 41_070,
         "completion_tokens": 20_507,
+        "cached_tokens": 0,
     }
     today = used.http.get("/v1/usage", params={"start": str(TODAY), "end": str(TODAY)}).json()
     assert [(row["model"], row["alias"]) for row in today["data"]] == [

@@ -63,7 +63,7 @@ def test_gateways_that_write_at_once_lose_nothing(world: World) -> None:
     assert {row.model: row.counts for row in rows} == dict.fromkeys(models, Counts(40, 80, 120))
 
 
-COUNTS = st.builds(Counts, st.integers(0, 10**6), st.integers(0, 10**12), st.integers(0, 10**12))
+COUNTS = st.builds(Counts, st.integers(0, 10**6), *[st.integers(0, 10**12)] * 3)
 NAMES = st.tuples(
     st.sampled_from(["ft:a", "ft:B", "é"]),
     st.sampled_from(["", "bot"]),

@@ -17,6 +17,7 @@ class Used(BaseModel):
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = Field(description="Those of the prompt tokens that were in a cache.")
 
 
 class UsageOfDay(Used):

@@ -11,10 +11,10 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from .database.models import Usage
+from tunesmith.platform.database.models import Usage
 
 _KEY = ("tenant_id", "key_id", "model", "alias", "day")
-_COUNTS = ("requests", "prompt_tokens", "completion_tokens")
+_COUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens")
 
 
 class UsageKey(NamedTuple):
@@ -28,11 +28,15 @@ class UsageKey(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Requests that were answered, and their tokens as the engine reported them."""
+    """Requests that were answered, and their tokens as the engine reported them.
+
+    `cached_tokens` are those of the prompt tokens that an engine had computed before.
+    """
 
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
     def plus(self, other: Counts) -> Counts:
         """Both together."""
@@ -40,6 +44,7 @@ class Counts(NamedTuple):
             self.requests + other.requests,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
         )
 
 
