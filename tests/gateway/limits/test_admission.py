@@ -22,7 +22,6 @@ from tunesmith.gateway.limits.request_limits import RequestLimits
 from tunesmith.gateway.limits.store import MemoryStore
 from tunesmith.platform.domain.errors import RateLimited
 from tunesmith.platform.limits.gateways import Place
-from tunesmith.platform.tenants import Caller
 
 
 def caller(tenant: Rates, key: Rates = Rates()) -> CallerLimits:  # noqa: B008
@@ -57,17 +56,6 @@ def test_a_tenants_own_limits_replace_the_platforms_and_a_keys_are_beside_them()
         {"concurrent_requests": 2},
     )
     assert found == caller(Rates(200, 1_000, 10), Rates(None, None, 2))
-
-
-def test_limits_are_of_the_caller_as_it_is_now() -> None:
-    limits = RequestLimits(MemoryStore(), defaults=Rates(100))
-    one = Caller("key-1", "org-1", key_limits={"tokens_per_minute": 5})
-    found = limits.limits_of(one)
-    assert found == caller(Rates(100), Rates(None, 5))
-    assert limits.limits_of(one) is found
-    changed = Caller("key-1", "org-1", tenant_limits={"requests_per_minute": 7})
-    assert limits.limits_of(changed) == caller(Rates(7))
-    assert RequestLimits(MemoryStore()).limits_of(Caller("key-1", "org-1")) is None
 
 
 def test_the_headers_say_what_is_left() -> None:

@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import func, select
 
 from tunesmith.gateway.limits.gateways import LiveGateways
+from tunesmith.gateway.limits.in_force import CallerLimits, Rates
 from tunesmith.gateway.limits.parts import open_limits
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.database.models import Budget, Heartbeat
 from tunesmith.platform.domain.errors import RateLimited
 from tunesmith.platform.limits.gateways import ALONE, Place
 from tunesmith.platform.settings import Settings
-from tunesmith.platform.tenants import Caller
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 def test_two_gateways_share_the_limits_of_a_tenant(settings: Settings, database: Database) -> None:
-    caller = Caller("key-1", "org-1")
+    caller = CallerLimits.in_force("org-1", "key-1", Rates.of_settings(settings), None, None)
 
     async def scenario() -> None:
         async with AsyncExitStack() as stack:
@@ -46,7 +46,7 @@ def test_two_gateways_share_the_limits_of_a_tenant(settings: Settings, database:
             for number in range(40):
                 limits = two[number % 2]
                 try:
-                    (await limits.admit(limits.limits_of(caller), 1)).settle(1)
+                    (await limits.admit(caller, 1)).settle(1)
                     admitted += 1
                 except RateLimited:
                     pass

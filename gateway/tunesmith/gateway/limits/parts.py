@@ -10,7 +10,6 @@ from tunesmith.platform.settings import Settings
 
 from .fail_open import FailOpenStore
 from .gateways import LiveGateways
-from .in_force import Rates
 from .redis_store import RedisStore
 from .request_limits import RequestLimits
 from .store import BudgetStore, DatabaseStore
@@ -28,9 +27,7 @@ async def open_limits(settings: Settings, database: Database) -> AsyncIterator[R
     async with LiveGateways(database) as gateways:
         guarded = FailOpenStore(store, gateways.share)
         try:
-            async with RequestLimits(
-                guarded, gateways.place, defaults=Rates.of_settings(settings)
-            ) as limits:
+            async with RequestLimits(guarded, gateways.place) as limits:
                 yield limits
         finally:
             await guarded.close()

@@ -9,11 +9,10 @@ from time import monotonic
 from types import TracebackType
 
 from tunesmith.platform.limits.gateways import ALONE, Place
-from tunesmith.platform.tenants import Caller
 
 from .admission import Admission, Gate, Running
 from .budget import Budget
-from .in_force import NO_LIMITS, CallerLimits, Rates
+from .in_force import CallerLimits
 from .store import BudgetStore
 
 IDLE_SECONDS = 2.0
@@ -23,7 +22,6 @@ FORGET_SECONDS = 60.0
 _TIDY_SECONDS = 1.0
 _END_SECONDS = 2.0
 _AT_A_TIME = 8
-_MOST_REMEMBERED = 100_000
 
 
 class RequestLimits:
@@ -31,7 +29,6 @@ class RequestLimits:
 
     Args:
         place: this gateway's place among those that live, for requests at once.
-        defaults: limits of tenants that have none of their own.
     """
 
     def __init__(
@@ -39,12 +36,8 @@ class RequestLimits:
         store: BudgetStore,
         place: Callable[[], Place] = lambda: ALONE,
         clock: Callable[[], float] = monotonic,
-        *,
-        defaults: Rates = NO_LIMITS,
     ) -> None:
         self._store = store
-        self._defaults = defaults
-        self._in_force: dict[str, tuple[Caller, CallerLimits | None]] = {}
         self._place = place
         self._clock = clock
         self._gates: dict[tuple[str, str], Gate] = {}
@@ -71,24 +64,6 @@ class RequestLimits:
         with suppress(TimeoutError):
             leases = [budget.give_back() for budget in self._budgets.values()]
             await asyncio.wait_for(_some_at_a_time(leases), _END_SECONDS)
-
-    def limits_of(self, caller: Caller) -> CallerLimits | None:
-        """The limits in force for a tenant's caller; None where nothing is limited."""
-        known = self._in_force.get(caller.key_id)
-        if known is not None and known[0] is caller:
-            return known[1]
-        assert caller.tenant_id is not None, "the administrator's key asks no model"
-        limits = CallerLimits.in_force(
-            caller.tenant_id,
-            caller.key_id,
-            self._defaults,
-            caller.tenant_limits,
-            caller.key_limits,
-        )
-        if len(self._in_force) >= _MOST_REMEMBERED:
-            self._in_force.clear()
-        self._in_force[caller.key_id] = caller, limits
-        return limits
 
     def admit_now(self, caller: CallerLimits | None, tokens: int) -> Admission | None:
         """Let a request in if this gateway's leases suffice; None: ask with `admit`.
