@@ -10,6 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from tunesmith.platform.domain.errors import InvalidRequest, TooLarge
+from tunesmith.platform.quotas import Room
 
 ENVELOPE = 64 * 1024
 """Bytes that an upload may have beside its file: boundaries, headers, the other fields."""
@@ -24,6 +25,7 @@ class UploadForm:
     request: Request
     max_file_bytes: int
     file_field: str = "file"
+    room: Room | None = None
     filename: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
 
@@ -32,16 +34,20 @@ class UploadForm:
 
         Raises:
             TooLarge: by its `Content-Length`.
+            LimitReached: likewise, for what the tenant may store.
         """
         length = self.request.headers.get("content-length", "")
         if length.isdigit() and int(length) > self.max_file_bytes + ENVELOPE:
             raise self._too_large()
+        if length.isdigit() and self.room is not None:
+            self.room.check(max(0, int(length) - ENVELOPE))
 
     async def file_bytes(self) -> AsyncIterator[bytes]:
         """The file's bytes as they come; meanwhile the fields are filled.
 
         Raises:
             TooLarge: the file, or all the rest, is larger than it may be.
+            LimitReached: the file is more than the tenant may still store.
             InvalidRequest: it is not a well-formed form, or has no file, or has two.
         """
         parts = _Parts(self.file_field)
@@ -57,6 +63,8 @@ class UploadForm:
             rest += len(chunk) - len(data)
             if size > self.max_file_bytes:
                 raise self._too_large()
+            if self.room is not None:
+                self.room.check(size)
             if rest > ENVELOPE:
                 raise TooLarge("The form has too much beside its file.", code="request_too_large")
             if data:

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.idempotency import answer_once
 from tunesmith.gateway.resources import Resources
-from tunesmith.platform import files
+from tunesmith.platform import files, quotas
 from tunesmith.platform.database.models import File
 from tunesmith.platform.domain.errors import InvalidRequest, TunesmithError
 from tunesmith.platform.domain.ids import random_text
@@ -61,9 +61,11 @@ async def receive(
     Raises:
         InvalidRequest: a field is wrong, or the examples are (`ExamplesError`, with lines).
         TooLarge: it exceeds `settings.max_file_bytes`.
+        LimitReached: it is more than the tenant may still store.
         StorageFull: there is no room for it.
     """
-    form = UploadForm(request, parts.settings.max_file_bytes)
+    room = await run_in_threadpool(room_of, parts, tenant_id)
+    form = UploadForm(request, parts.settings.max_file_bytes, room=room)
     form.check_length()
     with parts.storage.writer() as writer:
         await copy(form, writer)
@@ -87,6 +89,12 @@ async def receive(
         )
 
 
+def room_of(parts: Resources, tenant_id: str) -> quotas.Room | None:
+    """How much a tenant may still store; what comes at once is counted when it is kept."""
+    with parts.database.reading() as session:
+        return quotas.room(session, tenant_id, quotas.default_limits(parts.settings))
+
+
 def keep(
     parts: Resources,
     tenant_id: str,
@@ -101,6 +109,7 @@ def keep(
 
     Raises:
         InvalidRequest: the examples are wrong (`ExamplesError`, with lines).
+        LimitReached: it is more than the tenant may store, with all that came meanwhile.
         StorageFull: there is no room for it.
     """
     # Each upload has objects of its own: equal bytes may be deleted while they are uploaded
@@ -123,6 +132,7 @@ def keep(
             )
             if then is not None:
                 then(session, file)
+            quotas.check_stored(session, tenant_id, quotas.default_limits(parts.settings))
             return file
     except BaseException:
         _discard(parts.storage, stored.storage_key, examples_key)

@@ -14,6 +14,7 @@ from tunesmith.gateway.pages import After, ListOf, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.jobs import control, creation, reading
+from tunesmith.platform.quotas import default_limits
 
 from .schemas import METADATA_FILTER, Checkpoint, CreateJob, Event, Job
 
@@ -46,6 +47,7 @@ def create_job(
             idempotency_key=idempotency_key,
             is_retry=retry_count.strip() not in ("", "0"),
             trackers=parts.settings.trackers,
+            limits=default_limits(parts.settings),
         )
         return Job.of(job)
 

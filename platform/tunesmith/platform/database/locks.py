@@ -15,3 +15,12 @@ def lock_name(session: Session, name: str) -> None:
         session.connection()
     else:
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+def try_lock_name(session: Session, name: str) -> bool:
+    """Hold `name` until this transaction ends, unless another one holds it; whether it is held."""
+    if session.get_bind().dialect.name == "sqlite":
+        session.connection()
+        return True
+    query = select(func.pg_try_advisory_xact_lock(func.hashtextextended(name, 0)))
+    return bool(session.scalar(query))

@@ -14,7 +14,7 @@ from typing import ClassVar
 class TunesmithError(Exception):
     """Base of all errors that the platform raises on purpose."""
 
-    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
     kind: ClassVar[str] = "server_error"
     default_code: ClassVar[str | None] = None
 
@@ -23,6 +23,7 @@ class TunesmithError(Exception):
         self.message = message
         self.param = param
         self.code = code or self.default_code
+        self.headers: dict[str, str] = {}
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """OpenAI's error body."""
@@ -99,6 +100,14 @@ class LeaseLost(TunesmithError):
 
     status = HTTPStatus.CONFLICT
     default_code = "lease_lost"
+
+
+class LimitReached(TunesmithError):
+    """A limit on what a tenant may have is reached (429). Waiting alone is not sure to help."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    kind = "insufficient_quota"
+    default_code = "limit_exceeded"
 
 
 class RateLimited(TunesmithError):

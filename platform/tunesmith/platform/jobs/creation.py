@@ -20,6 +20,8 @@ from tunesmith.platform.domain import ids
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.domain.hyperparameters import AUTO, METHODS, check_hyperparameters
 from tunesmith.platform.domain.names import check_suffix
+from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.quotas import NO_LIMITS, check_new_job
 
 from .job_examples import check_evaluation_file, check_files
 from .moves import add_event
@@ -75,6 +77,7 @@ def create_job(
     idempotency_key: str | None = None,
     is_retry: bool = False,
     trackers: Collection[str] = (),
+    limits: Limits = NO_LIMITS,
 ) -> Job:
     """Create a job, or return the one that this very create made before.
 
@@ -85,8 +88,10 @@ def create_job(
         idempotency_key: the client's `Idempotency-Key` header.
         is_retry: the client says that it asked before.
         trackers: where the operator lets jobs send their metrics, such as "wandb".
+        limits: of tenants that have none of their own.
 
     Raises:
+        LimitReached: the tenant has as many jobs that wait, or tuned models, as it may have.
         InvalidRequest: what cannot succeed, with the parameter that is wrong.
         NotFound: an unknown model, or a file that the tenant does not have.
     """
@@ -125,6 +130,7 @@ def create_job(
             session, tenant_id, request.method_type, request.training_file, evaluation["file"]
         )
 
+    check_new_job(session, tenant_id, limits)
     job = Job(
         id=ids.job_id(),
         tenant_id=tenant_id,

@@ -18,6 +18,8 @@ from tunesmith.platform.database.models import Job, Tenant
 from tunesmith.platform.domain.errors import LeaseLost
 from tunesmith.platform.domain.ids import random_text
 from tunesmith.platform.domain.job import CLAIMABLE, EventLevel, JobStatus
+from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.quotas import NO_LIMITS, may_train, own_or
 
 from .moves import add_event, locked_job, move
 
@@ -39,18 +41,21 @@ def claim(
     status: JobStatus,
     bases: Collection[str] | None = None,
     max_attempts: int | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Lease | None:
     """Take the next job in `status` (`validating_files` or `queued`), or None when there is none.
 
     Next is, among the tenants that have one waiting, the tenant with the fewest jobs being worked
     on, then the one served longest ago; within a tenant, first come first served. `bases` keeps
-    to jobs of these bases. The job's status is not changed: `queue.begin` does that.
+    to jobs of these bases. The job's status is not changed: `queue.begin` does that. Of a tenant
+    that has as many jobs in training as it may have (`running_jobs`), no queued one is next.
 
     One transaction claims one job: with two it may wait for another that waits for it.
 
     Args:
         max_attempts: how often a job's files may take their reader's life (out of memory) before
             the job fails; None for no limit.
+        limits: of tenants that have none of their own.
     """
     if status not in CLAIMABLE:
         raise ValueError(f"a job that is {status} is not waiting for a dispatcher")
@@ -71,10 +76,15 @@ def claim(
         .is_not(None)
     )
     tenants = session.execute(
-        select(Tenant.id, Tenant.last_claimed_at).where(has_waiting).order_by(Tenant.seq)
+        select(Tenant.id, Tenant.last_claimed_at, Tenant.limits)
+        .where(has_waiting)
+        .order_by(Tenant.seq)
     ).all()
     busy = Counter(session.scalars(select(Job.tenant_id).where(Job.lease_expires_at > moment)))
-    for tenant_id, _ in sorted(tenants, key=lambda tenant: (busy[tenant.id], tenant[1])):
+    for tenant_id, _, own in sorted(tenants, key=lambda tenant: (busy[tenant.id], tenant[1])):
+        most = own_or(limits, own).running_jobs if status == JobStatus.QUEUED else None
+        if most is not None and not may_train(session, tenant_id, most):
+            continue
         first = (
             select(Job)
             .where(Job.tenant_id == tenant_id, *waiting)

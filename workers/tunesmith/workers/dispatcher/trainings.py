@@ -16,6 +16,7 @@ from tunesmith.platform.domain.errors import LeaseLost, TunesmithError
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.jobs import progress, queue
 from tunesmith.platform.jobs.queue import Lease
+from tunesmith.platform.quotas import default_limits
 from tunesmith.platform.settings import Settings
 from tunesmith.workers.dispatcher.cohort_pool import CohortPool
 from tunesmith.workers.dispatcher.cohorts import CohortLost, RunningCohort
@@ -116,6 +117,7 @@ class Trainings:
                 self._settings.lease_seconds,
                 status=JobStatus.QUEUED,
                 bases=[cohort.base_name],
+                limits=default_limits(self._settings),
             )
             if lease is None:
                 return False
