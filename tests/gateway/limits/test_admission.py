@@ -65,7 +65,7 @@ def test_the_headers_say_what_is_left() -> None:
             admission = await limits.admit(both, 1_000)
             headers = admission.headers
             admission.settle(400)
-            assert admission.headers == {}
+            assert admission.headers["x-ratelimit-remaining-tokens"] == "2600"
             later = await limits.admit(both, 100)
             assert later.headers["x-ratelimit-remaining-tokens"] == "2500"
             return headers

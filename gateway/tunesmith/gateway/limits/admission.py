@@ -166,15 +166,16 @@ def _called(name: str) -> str:
 class Admission:
     """A request that was let in; to be settled once, however it ends."""
 
-    __slots__ = ("_gate", "_tokens")
+    __slots__ = ("_gate", "_open", "_tokens")
 
     def __init__(self, gate: Gate | None, tokens: int) -> None:
         self._gate = gate
         self._tokens = tokens
+        self._open = gate is not None
 
     @property
     def headers(self) -> dict[str, str]:
-        """The `x-ratelimit-*` headers as of now; none where nothing is limited, or after it."""
+        """The `x-ratelimit-*` headers as of now; none where nothing is limited."""
         return self._gate.headers if self._gate is not None else {}
 
     def settle(self, tokens: int | None) -> None:
@@ -184,8 +185,8 @@ class Admission:
             tokens: what the engine reported, prompt and answer; 0 where no engine worked on it;
                 None where it is not known: then the estimate stands. A second call does nothing.
         """
-        gate, self._gate = self._gate, None
-        if gate is None:
+        gate, is_open, self._open = self._gate, self._open, False
+        if gate is None or not is_open:
             return
         gate.leave()
         if tokens is not None:
