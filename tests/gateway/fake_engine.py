@@ -32,7 +32,13 @@ class FakeEngine:
         self.broken: set[str] = set()
         """Digests that are found and cannot be loaded."""
         self.requests: list[dict[str, Any]] = []
+        self.pulls: list[dict[str, Any]] = []
+        """Requests by which the pool has it pull an adapter."""
         self.unloaded: list[str] = []
+        self.unload_status = 200
+        """Else what it answers when it is to unload, without doing so."""
+        self.metrics = ""
+        """Its page of metrics; none where empty."""
         self.healthy = True
         self.fail_with: tuple[int, dict[str, Any]] | None = None
         self.hold = threading.Event()
@@ -52,6 +58,7 @@ class FakeEngine:
         self.loaded.clear()
         routes = [
             Route("/health", self._health),
+            Route("/metrics", self._metrics),
             Route("/v1/models", self._models),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/completions", self._completion, methods=["POST"]),
@@ -69,6 +76,9 @@ class FakeEngine:
     async def _health(self, _: Request) -> Response:
         return Response(status_code=200 if self.healthy else 503)
 
+    async def _metrics(self, _: Request) -> Response:
+        return PlainTextResponse(self.metrics, status_code=200 if self.metrics else 404)
+
     async def _models(self, _: Request) -> Response:
         cards = [{"id": self.base, "object": "model", "parent": None, "max_model_len": 512}]
         cards += [{"id": d, "object": "model", "parent": self.base} for d in sorted(self.loaded)]
@@ -76,6 +86,8 @@ class FakeEngine:
 
     async def _unload(self, request: Request) -> Response:
         name = (await request.json())["lora_name"]
+        if self.unload_status != 200:
+            return _error(self.unload_status, "It does not unload now.")
         self.unloaded.append(name)
         if name not in self.loaded:
             return _error(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")
@@ -90,10 +102,10 @@ class FakeEngine:
 
     async def _generate(self, request: Request, kind: str) -> Response:
         body = await request.json()
-        if body == {"model": self.base, "prompt": "Hello", "max_tokens": 1}:
-            return JSONResponse({"choices": []})  # the pool warms it: no user's request
-        self.requests.append(body)
-        if self.fail_with is not None:
+        # One token for "Hello": the pool has it pull an adapter, which is no user's request.
+        pulled = body == {"model": body["model"], "prompt": "Hello", "max_tokens": 1}
+        (self.pulls if pulled else self.requests).append(body)
+        if self.fail_with is not None and not pulled:
             return JSONResponse(self.fail_with[1], status_code=self.fail_with[0])
         model = body["model"]
         if model != self.base and model not in self.loaded:
@@ -102,6 +114,8 @@ class FakeEngine:
             if model not in self.adapters:
                 return _error(404, f"LoRA adapter {model} does not exist", "NotFoundError")
             self.loaded.add(model)
+        if pulled:
+            return JSONResponse({"choices": []})
         if body.get("stream"):
             return StreamingResponse(self._stream(body, kind), media_type="text/event-stream")
         self.started.set()

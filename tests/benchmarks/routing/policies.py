@@ -15,7 +15,7 @@ from tunesmith.gateway.engines.traffic import Traffic
 class Policy(Protocol):
     """Chooses an engine for a request, and may ask for pulls once a second."""
 
-    def choose(self, digest: str) -> Engine: ...
+    def choose(self, digest: str, affinity: int | None = None) -> Engine: ...
 
     def answered(self, engine: Engine, digest: str) -> None: ...
 
@@ -36,8 +36,8 @@ class Ours:
         self._base = base
         self._holds = holds
 
-    def choose(self, digest: str) -> Engine:
-        found = self._router.choose(self._base, digest)
+    def choose(self, digest: str, affinity: int | None = None) -> Engine:
+        found = self._router.choose(self._base, digest, affinity=affinity)
         assert found is not None
         return found
 
@@ -73,7 +73,7 @@ class RoundRobin(_Blind):
         self._engines = engines
         self._turn = count()
 
-    def choose(self, digest: str) -> Engine:
+    def choose(self, digest: str, affinity: int | None = None) -> Engine:
         return self._engines[next(self._turn) % len(self._engines)]
 
 
@@ -84,7 +84,7 @@ class LeastLoaded(_Blind):
         self._engines = engines
         self._turn = count()
 
-    def choose(self, digest: str) -> Engine:
+    def choose(self, digest: str, affinity: int | None = None) -> Engine:
         start = next(self._turn)
         size = len(self._engines)
         order = [self._engines[(start + step) % size] for step in range(size)]

@@ -32,7 +32,7 @@ class Demand:
     exponent: float = 1.0
     engines: int = 8
     rate: float = 120.0
-    warm: int = 100_000
+    warm: int = 200_000
     measured: int = 200_000
     mean_tokens: int = 40
     seed: int = 1
@@ -68,11 +68,11 @@ class Simulation:
         self.outcome = Outcome()
         self._served = dict.fromkeys(self.engines, 0)
         self._demand = demand
+        self.arrivals = _arrivals(demand, random.Random(demand.seed))
 
     def run(self) -> Outcome:
         """All requests; what came before the measurement is not counted."""
-        chance = random.Random(self._demand.seed)
-        arrivals = _arrivals(self._demand, chance)
+        arrivals = self.arrivals
         end = arrivals[-1][0]
         for second in range(1, int(end) + 1):
             self.agenda.at(float(second), self._plan)

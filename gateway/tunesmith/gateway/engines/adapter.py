@@ -21,6 +21,8 @@ LEAST_RATE = 1.0
 SHRINK_BELOW = 0.8
 SHRINK_SECONDS = 30.0
 """A home is given up when the others would be at this share of their traffic for so long."""
+WORTH_SPREADING = 0.5
+"""Requests a second below which an adapter's second home takes nothing off its first."""
 SPREAD_SECONDS = 300.0
 """How long a home stays that was added to take load off another engine."""
 
@@ -30,6 +32,7 @@ class Adapter:
 
     Attributes:
         homes: how many engines its traffic is worth (k), with those that `spread` added.
+        sent: requests since the last `count`, which the hot path adds to.
         forgotten: it was deleted.
     """
 
@@ -46,12 +49,14 @@ class Adapter:
         "digest",
         "forgotten",
         "homes",
+        "sent",
     )
 
     def __init__(self, base: str, digest: str, now: float) -> None:
         self.base = base
         self.digest = digest
         self.homes = 1
+        self.sent = 0
         self.forgotten = False
         self._hot = Heat(_HOT_HALF_LIFE, now)
         self._kept = Heat(_KEEP_HALF_LIFE, now)
@@ -62,10 +67,11 @@ class Adapter:
         self._ranked: tuple[Engine, ...] = ()
         self._version = -1
 
-    def asked(self, now: float) -> None:
-        """A request for it was sent to an engine."""
-        self._hot.add(now)
-        self._kept.add(now)
+    def count(self, now: float) -> None:
+        """Have what was sent since the last count in its rates."""
+        self._hot.add(now, self.sent)
+        self._kept.add(now, self.sent)
+        self.sent = 0
 
     def rate(self, now: float) -> float:
         """Requests a second of late."""
@@ -97,7 +103,7 @@ class Adapter:
         elif now - self._cool_since >= SHRINK_SECONDS:
             self._own -= 1
             self._cool_since = now
-        if self._added and now >= self._added_until:
+        if self._added and (now >= self._added_until or rate < WORTH_SPREADING):
             self._added -= 1
             self._added_until = now + SPREAD_SECONDS
         self.homes = max(1, min(self._own + self._added, most))

@@ -24,7 +24,8 @@ class BreakerState(StrEnum):
 class Breaker:
     """Closed, open after `FAILURES` in a row, then half-open: one request tries the engine.
 
-    Times are seconds of any monotonic clock. A try whose end is never told, because its client
+    Times are seconds of any monotonic clock; `next_try` is 0 while closed, so that the hot path
+    compares one number. A try whose end is never told, because its client
     went away, counts for one pause; then another request may try.
     """
 
@@ -35,7 +36,7 @@ class Breaker:
 
     def allows(self, now: float) -> bool:
         """Whether a request may go to the engine now."""
-        return self.state is BreakerState.CLOSED or now >= self.next_try
+        return now >= self.next_try
 
     def took(self, now: float) -> None:
         """A request goes to the engine."""
@@ -48,6 +49,7 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self.failures = 0
         self.pause = PAUSE_SECONDS
+        self.next_try = 0.0
 
     def failed(self, now: float) -> None:
         """The engine failed a request.

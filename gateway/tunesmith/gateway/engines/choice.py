@@ -74,15 +74,24 @@ class Router:
     ) -> Engine | None:
         digest = adapter.digest
         order = self._traffic.order(adapter)
+        if adapter.homes == 1:  # most are so: nothing to weigh
+            home = order[0]
+            if (
+                digest in home.adapters
+                and home.in_flight + home.others <= SLACK
+                and home is not exclude
+                and home.breaker.next_try <= now
+            ):
+                return home
         holders = [
             engine
             for engine in order[: adapter.homes]
-            if digest in engine.adapters and engine is not exclude and engine.breaker.allows(now)
+            if digest in engine.adapters
+            and engine is not exclude
+            and engine.breaker.next_try <= now
         ]
-        if len(holders) == 1 and holders[0].busy <= SLACK:
-            return holders[0]
-        order = _open(order, exclude, now)
         if not holders:
+            order = _open(order, exclude, now)
             holders = [engine for engine in order if digest in engine.adapters]
         if not holders:
             for engine in order:
@@ -90,10 +99,12 @@ class Router:
                     return engine
             return self._first_with_room(order, digest, _bound(fleet))
         chosen = _least_busy(self._with_slot(holders, digest), affinity)
+        if chosen is not None and chosen.busy <= SLACK:
+            return chosen
         bound = _bound(fleet)
         if chosen is None or chosen.busy <= bound:
             return chosen
-        others = [engine for engine in order if digest not in engine.adapters]
+        others = [e for e in _open(order, exclude, now) if digest not in e.adapters]
         return self._first_with_room(others, digest, bound, chosen)
 
     def _first_with_room(
@@ -124,20 +135,21 @@ class Router:
 
 
 def _open(engines: Iterable[Engine], exclude: Engine | None, now: float) -> Sequence[Engine]:
-    return [e for e in engines if e is not exclude and e.breaker.allows(now)]
+    return [e for e in engines if e is not exclude and e.breaker.next_try <= now]
 
 
 def _least_busy(engines: Sequence[Engine], affinity: int | None) -> Engine | None:
     """The least busy; of those that are about equally so, the nearest to the prompt's prefix."""
     if len(engines) < 2:
         return engines[0] if engines else None
+    busy = [engine.in_flight + engine.others for engine in engines]
+    least = min(busy)
     if affinity is None:
-        return min(engines, key=lambda engine: engine.busy)
-    most = min(engine.busy for engine in engines) + TIE
-    equal = [engine for engine in engines if engine.busy <= most]
+        return engines[busy.index(least)]
+    equal = [e for e, there in zip(engines, busy, strict=True) if there <= least + TIE]
     return max(equal, key=lambda engine: nearness(engine, affinity))
 
 
 def _bound(fleet: Sequence[Engine]) -> float:
-    mean = sum(engine.busy for engine in fleet) / len(fleet)
+    mean = sum([engine.in_flight + engine.others for engine in fleet]) / len(fleet)
     return max(ceil(BOUND * (mean + 1 / len(fleet))), mean + SLACK)

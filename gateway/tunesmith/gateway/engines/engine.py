@@ -46,6 +46,7 @@ class Engine:
         pulling: digests that it was told to pull and does not hold yet.
         loads: adapters that it had to pull for this gateway, since the gateway started.
         drops: adapters that it was told to drop, to make room.
+        sent: requests since the last count.
         rate: requests that this gateway sends to it, a second.
         drained, leaving: no new requests, as its operator or as its source says.
     """
@@ -66,6 +67,7 @@ class Engine:
     adapters: OrderedDict[str, None] = field(default_factory=OrderedDict)
     pulling: set[str] = field(default_factory=set)
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: int = 0
     rate: Heat = field(default_factory=lambda: Heat(_RATE_HALF_LIFE, 0.0))
     loads: int = 0
     drops: int = 0

@@ -18,9 +18,9 @@ class Heat:
         self._count = 0.0
         self._at = now
 
-    def add(self, now: float) -> None:
-        """One more event."""
-        self._count = self._count * exp((self._at - now) / self._tau) + 1.0
+    def add(self, now: float, events: int = 1) -> None:
+        """So many more events, about now."""
+        self._count = self._count * exp((self._at - now) / self._tau) + events
         self._at = now
 
     def rate(self, now: float) -> float:

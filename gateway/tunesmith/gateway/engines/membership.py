@@ -41,7 +41,7 @@ class Membership:
         self._came = came
         self._changed = changed
         self._find_seconds = find_seconds
-        self._known: dict[Source, tuple[frozenset[str], frozenset[str]]] = {}
+        self._known: dict[Source, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._empty: dict[Source, int] = {}
         self.complete = False
         """Whether every source was asked at least once."""
@@ -57,13 +57,16 @@ class Membership:
     async def follow(self, sources: Sequence[Source]) -> None:
         """Ask the sources again and again, until cancelled."""
         while True:
-            await asyncio.gather(*(self.ask(source) for source in sources))
-            self.complete = True
-            self._apply()
+            await self.ask_all(sources)
             await asyncio.sleep(self._find_seconds)
 
-    async def ask(self, source: Source) -> None:
-        """Ask one source; where it does not answer, what it said last goes on counting."""
+    async def ask_all(self, sources: Sequence[Source]) -> None:
+        """Ask the sources once; where one does not answer, what it said last goes on counting."""
+        await asyncio.gather(*(self._ask(source) for source in sources))
+        self.complete = True
+        self._apply()
+
+    async def _ask(self, source: Source) -> None:
         try:
             ready, draining = await source.find()
         except (OSError, ValueError) as error:
@@ -72,7 +75,7 @@ class Membership:
         self._told(source, ready, draining)
 
     def _told(self, source: Source, ready: Iterable[str], draining: Iterable[str]) -> None:
-        told = frozenset(ready), frozenset(draining)
+        told = tuple(ready), tuple(draining)
         if told[0] or told[1]:
             self._empty[source] = 0
         else:
@@ -84,7 +87,7 @@ class Membership:
     def _apply(self) -> None:
         ready = {url: None for urls, _ in self._known.values() for url in urls}
         draining = {url for _, urls in self._known.values() for url in urls} - ready.keys()
-        there = {engine.url: engine for engine in self._engines}
+        there = {engine.url for engine in self._engines}
         changed = False
         for url in ready:
             if url not in there:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from heapq import nsmallest
 
-from .adapter import LEAST_RATE, SHARE, Adapter
+from .adapter import LEAST_RATE, SHARE, WORTH_SPREADING, Adapter
 from .engine import Engine
 from .traffic import Traffic
 
@@ -67,10 +67,11 @@ class Placement:
         To be called about once a second.
         """
         now = self._traffic.clock()
+        asked = self._traffic.count()
         for base in self._traffic.bases:
             self._even_out(base, now)
         pulls: list[Pull] = []
-        reviewed = self._traffic.take_asked() | self._many
+        reviewed = asked | self._many
         self._many.clear()
         for adapter in reviewed:
             if not adapter.forgotten:
@@ -112,8 +113,15 @@ class Placement:
             order = self._traffic.order(adapter)
             return adapter.homes < len(order) and rates[order[adapter.homes]] < mean
 
+        def may_move(adapter: Adapter) -> bool:
+            return (
+                adapter.base == base
+                and adapter.rate(now) >= WORTH_SPREADING
+                and next_has_less(adapter)
+            )
+
         found = max(
-            (a for a in self._traffic.known(most.adapters) if a.base == base and next_has_less(a)),
+            filter(may_move, self._traffic.known(most.adapters)),
             key=lambda a: a.rate(now) / (a.homes * (a.homes + 1)),
             default=None,
         )

@@ -159,7 +159,8 @@ class EnginePool:
             if left <= 0 or not self._may_serve(base, exclude):
                 raise self._unavailable(base)
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), min(left, self._until_a_try(base, left)))
+                async with asyncio.timeout(min(left, self._until_a_try(base, left))):
+                    await changed.wait()
 
     def _may_serve(self, base: str, exclude: Engine | None) -> bool:
         return not self._membership.complete or any(

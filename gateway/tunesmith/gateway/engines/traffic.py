@@ -30,6 +30,7 @@ class Traffic:
         self._adapters: OrderedDict[str, Adapter] = OrderedDict()
         self._asked: set[Adapter] = set()
         self._bases: dict[str, Heat] = {}
+        self._sent: dict[str, int] = {}
 
     def changed(self) -> None:
         """An engine came, went, or takes requests now or no more."""
@@ -74,26 +75,34 @@ class Traffic:
 
     def sent(self, base: str, adapter: Adapter | None, engine: Engine, now: float) -> None:
         """A request goes to `engine`."""
-        engine.breaker.took(now)
-        engine.rate.add(now)
-        heat = self._bases.get(base)
-        if heat is None:
-            heat = self._bases[base] = Heat(_RATE_HALF_LIFE, now)
-        heat.add(now)
+        if engine.breaker.next_try:
+            engine.breaker.took(now)
+        engine.sent += 1
+        self._sent[base] = self._sent.get(base, 0) + 1
         if adapter is None:
             return
-        if adapter.digest in engine.adapters:
-            engine.adapters.move_to_end(adapter.digest)
-        adapter.asked(now)
-        self._adapters[adapter.digest] = adapter
-        self._adapters.move_to_end(adapter.digest)
+        digest = adapter.digest
+        if digest in engine.adapters:
+            engine.adapters.move_to_end(digest)
+        adapter.sent += 1
+        self._adapters[digest] = adapter
+        self._adapters.move_to_end(digest)
         self._asked.add(adapter)
         if len(self._adapters) > REMEMBERED:
             self._adapters.popitem(last=False)
 
-    def take_asked(self) -> set[Adapter]:
-        """The adapters that were asked for since this was last called."""
+    def count(self) -> set[Adapter]:
+        """Have what was sent in all rates; the adapters that were asked for since the last time."""
+        now = self.clock()
+        for engine in self.engines:
+            engine.rate.add(now, engine.sent)
+            engine.sent = 0
+        for base, sent in self._sent.items():
+            self._bases.setdefault(base, Heat(_RATE_HALF_LIFE, now)).add(now, sent)
+            self._sent[base] = 0
         asked, self._asked = self._asked, set()
+        for adapter in asked:
+            adapter.count(now)
         return asked
 
     def rate(self, base: str, now: float) -> float:

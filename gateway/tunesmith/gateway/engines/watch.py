@@ -43,8 +43,10 @@ class Watcher:
         while True:
             engine.look_again.clear()
             await self.look(engine)
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(engine.look_again.wait(), self._look_seconds)
+                async with asyncio.timeout(self._look_seconds):
+                    await engine.look_again.wait()
 
     async def look(self, engine: Engine) -> None:
         """Look at `engine` once."""
