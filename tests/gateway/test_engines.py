@@ -36,6 +36,9 @@ def test_a_dead_engine_is_a_503_and_then_it_serves_again(
     name, digest = gateway.train(tenant)
     engine.adapters.add(digest)
     assert ask(tenant, name).status_code == 200
+    assert gateway.metric("tunesmith_engines", status="up") == 1
+    assert gateway.metric("tunesmith_engine_adapters", engine=engine.url) == 1
+    assert gateway.metric("tunesmith_engine_adapter_loads_total", engine=engine.url) == 1
 
     engine.kill()
     answer = ask(tenant, name)

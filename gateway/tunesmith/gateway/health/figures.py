@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import structlog
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from sqlalchemy import func, select
 
+from tunesmith.gateway.engines.breaker import BreakerState
+from tunesmith.gateway.engines.engine import EngineStatus
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.platform import heartbeats
 from tunesmith.platform.database import Database
@@ -18,16 +21,45 @@ from tunesmith.platform.domain.job import JobStatus
 log = structlog.get_logger(__name__)
 
 
-def of_engines(pool: EnginePool) -> Iterable[GaugeMetricFamily]:
-    """Which engines are up, and how many requests are in each."""
-    up = GaugeMetricFamily("tunesmith_engine_up", "Whether an engine is up.", labels=["engine"])
-    busy = GaugeMetricFamily(
-        "tunesmith_engine_requests_in_flight", "Requests in an engine now.", labels=["engine"]
+def of_engines(
+    pool: EnginePool,
+) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
+    """Engines by status, and for each: what is in it, what it holds, what it had to pull."""
+    statuses = GaugeMetricFamily("tunesmith_engines", "Engines by status.", labels=["status"])
+    up, busy, queued, cache, resident, open_ = (
+        GaugeMetricFamily(f"tunesmith_engine_{name}", text, labels=["engine"])
+        for name, text in (
+            ("up", "Whether an engine is up."),
+            ("requests_in_flight", "Requests in an engine now."),
+            ("requests_waiting", "Requests that wait in an engine, as it reports."),
+            ("kv_cache_usage", "Share of an engine's KV cache in use, as it reports."),
+            ("adapters", "Adapters that an engine is taken to hold."),
+            ("breaker_open", "Whether an engine gets no requests because it failed many."),
+        )
     )
-    for engine in pool.engines:
-        up.add_metric([engine.url], float(engine.is_up))
-        busy.add_metric([engine.url], engine.in_flight)
-    return [up, busy]
+    loads, drops = (
+        CounterMetricFamily(f"tunesmith_engine_adapter_{name}", text, labels=["engine"])
+        for name, text in (
+            ("loads", "Adapters that an engine had to pull."),
+            ("drops", "Adapters that an engine was told to drop, to make room."),
+        )
+    )
+    engines = list(pool.engines)
+    counts = Counter("draining" if e.is_up and e.draining else e.status.value for e in engines)
+    for status in (*EngineStatus, "draining"):
+        statuses.add_metric([str(status)], counts[str(status)])
+    for engine in engines:
+        labels = [engine.url]
+        up.add_metric(labels, float(engine.is_up))
+        busy.add_metric(labels, engine.in_flight)
+        resident.add_metric(labels, len(engine.adapters))
+        open_.add_metric(labels, float(engine.breaker.state is not BreakerState.CLOSED))
+        loads.add_metric(labels, engine.loads)
+        drops.add_metric(labels, engine.drops)
+        if engine.load is not None:
+            queued.add_metric(labels, engine.load.waiting)
+            cache.add_metric(labels, engine.load.kv_usage)
+    return [statuses, up, busy, queued, cache, resident, open_, loads, drops]
 
 
 def of_database(database: Database) -> Iterable[GaugeMetricFamily]:
