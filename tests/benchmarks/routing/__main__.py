@@ -37,7 +37,8 @@ def main() -> None:
         demand = replace(demand, warm=5_000, measured=5_000)
     section = measure(demand, Shape(), options.rounds)
     print(table(section))
-    name = "routing.partial.json" if options.quick else "routing.json"
+    whole = options.rounds >= 3 and demand == Demand()
+    name = "routing.json" if whole else "routing.partial.json"
     write(ROOT / "build/bench" / name, [section], {"machine": machine(), "versions": versions()})
 
 

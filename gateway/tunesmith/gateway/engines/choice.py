@@ -19,8 +19,7 @@ loads (Mirrokni, Thorup and Zadimoghaddam 2016); HAProxy recommends 1.25 to 2 (h
 """
 SLACK = 16
 """Requests above the mean that are never too many. They cost a batch less than the pull of an
-adapter does, and chance alone exceeds 1.25 times a small mean: in the simulation, 8 made twice as
-many loads and the same balance.
+adapter does, and with a dozen requests in an engine, chance alone exceeds 1.25 times the mean.
 """
 TIE = 2
 """Engines whose requests differ by no more are equally busy; then the prompt's prefix decides."""
