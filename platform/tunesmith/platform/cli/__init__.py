@@ -13,6 +13,7 @@ from tunesmith.platform.domain.errors import TunesmithError
 from . import (
     advise,
     aliases,
+    audit,
     batches,
     chat,
     check,
@@ -20,6 +21,7 @@ from . import (
     evaluations,
     files,
     jobs,
+    keys,
     models,
     savings,
     tenants,
@@ -53,7 +55,8 @@ app.command()(advise.advise)
 app.command()(savings.savings)
 app.command()(chat.chat)
 app.add_typer(tenants.tenants, name="tenants")
-app.add_typer(tenants.keys, name="keys")
+app.add_typer(keys.keys, name="keys")
+app.command()(audit.audit)
 app.command()(doctor.doctor)
 
 
