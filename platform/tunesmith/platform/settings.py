@@ -154,6 +154,10 @@ class Settings(BaseSettings):
         description="TOML file of the prices of hosted APIs, each with its date, for what tuned"
         " models save.",
     )
+    price_sheet: Path | None = Field(
+        default=None,
+        description="TOML file of what this platform charges its tenants for tokens and storage.",
+    )
     evaluation_examples: int = Field(
         default=500, ge=10, description="Most examples that an evaluation asks both models about."
     )
