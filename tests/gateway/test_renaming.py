@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tunesmith.gateway.inference.renaming import Renaming, Usage, relay, usage_in
+from tunesmith.gateway.inference.renaming import Renaming, relay
+from tunesmith.gateway.inference.usage import Usage, usage_in
 from tunesmith.gateway.models.catalogue import Target
 
 DIGEST = "ab" * 32
@@ -21,14 +22,15 @@ EVENTS = (
 ).encode()
 
 
-def passed_on(pieces: list[bytes]) -> tuple[list[bytes], list[Usage]]:
+def passed_on(pieces: list[bytes], *, drop_usage: bool = False) -> tuple[list[bytes], list[Usage]]:
     async def chunks() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
 
     async def collect() -> list[bytes]:
         renaming = Renaming.of(Target("pocket", DIGEST), NAME)
-        return [text async for text in relay(chunks(), renaming, usages.append)]
+        relayed = relay(chunks(), renaming, usages.append, drop_usage=drop_usage)
+        return [text async for text in relayed]
 
     usages: list[Usage] = []
     return asyncio.run(collect()), usages
@@ -40,7 +42,7 @@ def test_a_stream_is_the_same_however_it_is_cut(size: int) -> None:
     texts, usages = passed_on(pieces)
     assert b"".join(texts) == EVENTS.replace(DIGEST.encode(), NAME.encode())
     assert all(text.endswith(b"\n") for text in texts)
-    assert usages == [Usage(7, 4)]
+    assert usages == [Usage(7, 4, cached=1)]
 
 
 def test_a_line_without_an_end_is_passed_on() -> None:
@@ -74,3 +76,29 @@ def test_a_base_asked_for_by_another_name_is_renamed_where_it_is_the_model_alone
         text = json.dumps({"model": "pocket"} | said, separators=separators).encode()
         renamed = Renaming.of(Target("pocket", None), "support-bot")(text)
         assert json.loads(renamed) == {"model": "support-bot"} | said
+
+
+def test_usage_is_read_in_the_forms_of_chats_responses_and_embeddings() -> None:
+    details = b'"prompt_tokens_details": {"cached_tokens": 8}'
+    chat = b'"usage": {"prompt_tokens": 9, "completion_tokens": 2, %s}' % details
+    assert usage_in(b'{"id": "x", %s, "more": "\xc3\xa4"}' % chat) == Usage(9, 2, cached=8)
+    response = (
+        b'"usage":{"input_tokens":3,"input_tokens_details":{"cached_tokens":1},"output_tokens":4}'
+    )
+    assert usage_in(b'{"response":{%s}}' % response) == Usage(3, 4, cached=1)
+    assert usage_in(
+        b'{"usage":{"prompt_tokens":5,"total_tokens":5,"prompt_tokens_details":null}}'
+    ) == Usage(5, 0)
+
+
+@pytest.mark.parametrize("size", [1, 3, 50, 10_000])
+def test_a_usage_event_that_was_not_asked_for_is_left_out(size: int) -> None:
+    chunk = b'data: {"choices":[{"delta":{"content":"hi"}}],"usage":null}\n\n'
+    last = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":1}}\n\n'
+    stream = chunk + last + b"data: [DONE]\n\n"
+    texts, usages = passed_on(
+        [stream[at : at + size] for at in range(0, len(stream), size)], drop_usage=True
+    )
+    # A line of its own may be left of the empty one that ended the event: it says nothing.
+    assert b"".join(texts).replace(b"\n\n\n", b"\n\n") == chunk + b"data: [DONE]\n\n"
+    assert usages == [Usage(7, 1)]

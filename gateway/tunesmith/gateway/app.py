@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import structlog
 from anyio import CapacityLimiter
@@ -16,16 +17,25 @@ from tunesmith.gateway import errors
 from tunesmith.gateway.advice.endpoints import router as advice
 from tunesmith.gateway.aliases.endpoints import router as aliases
 from tunesmith.gateway.audit.endpoints import router as audit
+from tunesmith.gateway.batches.endpoints import router as batches
+from tunesmith.gateway.batches.runner import BatchRunner
 from tunesmith.gateway.cors import allow_origins
+from tunesmith.gateway.engines.http_client import EngineClient
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.evaluations.endpoints import router as evaluations
 from tunesmith.gateway.files.endpoints import router as files
 from tunesmith.gateway.fine_tuning.endpoints import router as fine_tuning
 from tunesmith.gateway.health import figures
 from tunesmith.gateway.health.endpoints import router as health
-from tunesmith.gateway.inference.endpoints import router as inference
+from tunesmith.gateway.inference import schemas as inference
+from tunesmith.gateway.inference.answering import Inference
+from tunesmith.gateway.inference.internal import answer
+from tunesmith.gateway.inference.paths import InferencePaths
+from tunesmith.gateway.inference.sending import Sender
 from tunesmith.gateway.keys.callers import open_callers
 from tunesmith.gateway.keys.endpoints import router as keys
+from tunesmith.gateway.limits.in_force import Rates
+from tunesmith.gateway.limits.parts import open_limits
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.gateway.models.catalogue import Catalogue
 from tunesmith.gateway.models.endpoints import router as models
@@ -42,6 +52,7 @@ from tunesmith.gateway.webhooks.endpoints import router as webhooks
 from tunesmith.gateway.webhooks.sender import WebhookSender
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.database.models import ApiKey
+from tunesmith.platform.request_log import RequestLog, structured_request_log
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
 from tunesmith.platform.tenants import ensure_admin_key
@@ -52,7 +63,7 @@ UPLOADS_CHECKED_AT_ONCE = 2
 """Reading examples is work for the CPU: more at once would only take it from the answers."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, request_log: RequestLog = structured_request_log) -> FastAPI:
     """The gateway as an ASGI application; several can live in one process."""
     metrics = Metrics()
     app = FastAPI(
@@ -65,19 +76,21 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(RequestContext, metrics=metrics)
+    app.openapi = partial(_documented, app)  # type: ignore[method-assign]
+    app.add_middleware(InferencePaths)
+    app.add_middleware(RequestContext, metrics=metrics, request_log=request_log)
     if settings.cors_origins:
         app.add_middleware(allow_origins, origins=settings.cors_origins)
     errors.install(app)
     for router in (
         files,
         uploads,
+        batches,
         fine_tuning,
         permissions,
         evaluations,
         aliases,
         models,
-        inference,
         usage,
         advice,
         webhooks,
@@ -88,6 +101,16 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(router)
     return app
+
+
+def _documented(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the routes that do not go through FastAPI."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        some = next(iter(document["paths"]["/v1/models"].values()))["responses"]
+        errors_of_any = {code: some[code] for code in some if code != "200"}
+        app.openapi_schema = inference.documented(document, errors_of_any)
+    return app.openapi_schema
 
 
 @asynccontextmanager
@@ -105,6 +128,10 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
             )
         )
         ledger = await parts.enter_async_context(UsageLedger(database))
+        limits = await parts.enter_async_context(open_limits(settings, database))
+        client = EngineClient()
+        parts.push_async_callback(client.close)
+        catalogue = Catalogue(database)
         storage = Storage(settings.storage_url)
         await parts.enter_async_context(UploadSweeper(database, storage))
         sender = await parts.enter_async_context(
@@ -113,20 +140,43 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
         await parts.enter_async_context(WebhookDeliverer(database, sender))
         metrics.collect_from(partial(figures.of_engines, pool))
         metrics.collect_from(partial(figures.of_database, database))
-        yield State(
-            resources=Resources(
-                settings=settings,
-                database=database,
-                storage=storage,
-                engines=pool,
-                callers=await parts.enter_async_context(open_callers(database, settings)),
-                catalogue=Catalogue(database),
+        resources = Resources(
+            settings=settings,
+            database=database,
+            storage=storage,
+            engines=pool,
+            callers=await parts.enter_async_context(open_callers(database, settings)),
+            catalogue=catalogue,
+            metrics=metrics,
+            usage=ledger,
+            checking=CapacityLimiter(UPLOADS_CHECKED_AT_ONCE),
+            webhooks=sender,
+            inference=Inference(
+                catalogue=catalogue,
+                sender=Sender(
+                    pool,
+                    client,
+                    capacity=settings.engine_max_running,
+                    queue_seconds=settings.queue_seconds,
+                    adapter_seconds=settings.adapter_wait_seconds,
+                ),
+                limits=limits,
+                defaults=Rates.of_settings(settings),
+                ledger=ledger,
                 metrics=metrics,
-                usage=ledger,
-                checking=CapacityLimiter(UPLOADS_CHECKED_AT_ONCE),
-                webhooks=sender,
+            ),
+        )
+        await parts.enter_async_context(
+            BatchRunner(
+                database,
+                storage,
+                partial(answer, resources),
+                catalogue.choose,
+                concurrency=settings.batch_concurrency,
+                lease_seconds=settings.lease_seconds,
             )
         )
+        yield State(resources=resources)
 
 
 def _prepare(database: Database, settings: Settings) -> None:

@@ -67,11 +67,9 @@ class ErrorResponse(JSONResponse):
 
 def render(error: TunesmithError) -> JSONResponse:
     """An error as a response."""
-    headers: dict[str, str] = {}
+    headers = dict(error.headers)
     if isinstance(error, Unavailable | RateLimited) and error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, RateLimited):
-        headers |= error.headers
     if not may_retry(error):
         # The official SDK repeats 409, 429 and every 5xx by itself.
         headers["x-should-retry"] = "false"

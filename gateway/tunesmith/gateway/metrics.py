@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 # From an answer out of a cache to a generation of minutes.
@@ -40,13 +40,27 @@ class Metrics:
             registry=self.registry,
         )
 
-    def collect_from(self, source: Callable[[], Iterable[GaugeMetricFamily]]) -> None:
+        self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        figures = self._routes.get((method, route, status))
+        if figures is None:  # looking children up by their labels takes longer than counting
+            figures = (
+                self.requests.labels(method, route, str(status)),
+                self.seconds.labels(method, route),
+            )
+            self._routes[method, route, status] = figures
+        figures[0].inc()
+        figures[1].observe(seconds)
+
+    def collect_from(self, source: Callable[[], Iterable[Metric]]) -> None:
         """Ask `source` at every scrape."""
         self.registry.register(_Source(source))
 
 
 class _Source(Collector):
-    def __init__(self, source: Callable[[], Iterable[GaugeMetricFamily]]) -> None:
+    def __init__(self, source: Callable[[], Iterable[Metric]]) -> None:
         self._source = source
 
     def describe(self) -> Iterable[Metric]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from time import perf_counter
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,11 +14,13 @@ from tunesmith.gateway.errors import render, unexpected
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.domain.ids import random_text
+from tunesmith.platform.request_log import RequestLog
 
 log = structlog.get_logger(__name__)
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET = ("/healthz", "/readyz", "/metrics")
+_VERSION = (b"openai-version", b"2020-10-01")
 CLIENT_GONE = 499
 """Status in logs and metrics of a request whose client did not wait (nginx's number)."""
 
@@ -26,9 +28,10 @@ CLIENT_GONE = 499
 class RequestContext:
     """ASGI middleware; outside of everything else, so that no error passes unseen."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, request_log: RequestLog) -> None:
         self.app = app
         self.metrics = metrics
+        self.request_log = request_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -36,9 +39,9 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         started = perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _GIVEN_ID.fullmatch(given) else f"req_{random_text()}"
+        request_id = _given_id(scope) or f"req_{random_text()}"
         state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status: int | None = None
@@ -47,13 +50,16 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["openai-version"] = "2020-10-01"
-                headers["openai-processing-ms"] = str(round((perf_counter() - started) * 1000))
                 caller = state.get("caller")
+                headers = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    _VERSION,
+                    (b"openai-processing-ms", b"%d" % round((perf_counter() - started) * 1000)),
+                ]
                 if caller is not None and caller.tenant_id is not None:
-                    headers["openai-organization"] = caller.tenant_id
+                    headers.append((b"openai-organization", caller.tenant_id.encode()))
+                message["headers"] = headers
             await send(message)
 
         self.metrics.in_flight.inc()
@@ -69,23 +75,33 @@ class RequestContext:
         except Exception:
             log.exception("unexpected error", method=scope["method"], path=scope["path"])
             if status is not None:
-                status = 500
+                status = HTTPStatus.INTERNAL_SERVER_ERROR
                 raise  # the connection is cut: the client must not take half an answer for one
             await unexpected(request_id)(scope, receive, send_with_headers)
         finally:
             self.metrics.in_flight.dec()
-            self._note(scope, status or CLIENT_GONE, perf_counter() - started)
+            self._note(scope, status or CLIENT_GONE, perf_counter() - started, request_id)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unknown")
-        method = scope["method"]
-        self.metrics.requests.labels(method, route, str(status)).inc()
-        self.metrics.seconds.labels(method, route).observe(seconds)
-        write = log.debug if route in _QUIET else log.info
-        write(
-            "request",
-            method=method,
-            path=scope["path"],
-            status=status,
-            milliseconds=round(seconds * 1000, 1),
+    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        route: str = getattr(scope.get("route"), "path", "unknown")
+        method: str = scope["method"]
+        caller = scope["state"].get("caller")
+        self.metrics.answered(method, route, status, seconds)
+        self.request_log(
+            method,
+            scope["path"],
+            status,
+            seconds,
+            request_id,
+            None if caller is None else caller.tenant_id,
+            route in _QUIET,
         )
+
+
+def _given_id(scope: Scope) -> str | None:
+    """The client's own id for the request, where it is one that fits into a log."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text: str = value.decode("latin-1")
+            return text if _GIVEN_ID.fullmatch(text) else None
+    return None

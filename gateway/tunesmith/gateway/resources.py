@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from tunesmith.gateway.engines.pool import EnginePool
+from tunesmith.gateway.inference.answering import Inference
 from tunesmith.gateway.keys.callers import Callers
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.gateway.models.catalogue import Catalogue
@@ -33,6 +34,7 @@ class Resources:
     usage: UsageLedger
     checking: CapacityLimiter
     webhooks: WebhookSender
+    inference: Inference
 
 
 class State(TypedDict):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import uvicorn
 
 from tunesmith.gateway.app import create_app
 from tunesmith.gateway.http_limits import LimitedHttp
 from tunesmith.platform.logs import configure_logs
+from tunesmith.platform.request_log import json_request_log, structured_request_log
 from tunesmith.platform.settings import Settings
 
 GRACE_SECONDS = 5
@@ -19,14 +22,21 @@ _KEEP_ALIVE_SECONDS = 75
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, and end within 10 s of it."""
     configure_logs(settings, process="gateway")
+    in_json = settings.log_format == "json" or not sys.stderr.isatty()
+    request_log = (
+        json_request_log(settings, sys.stderr, process="gateway")
+        if in_json and settings.log_format != "console"
+        else structured_request_log
+    )
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, request_log),
         host=settings.host,
         port=settings.port,
         http=LimitedHttp,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

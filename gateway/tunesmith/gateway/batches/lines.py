@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from tunesmith.gateway.json_body import parse_object
+from tunesmith.gateway.strict_json import parse_object
 from tunesmith.platform.domain.errors import InvalidRequest
 
 MAX_REQUESTS = 50_000

@@ -3,36 +3,86 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from types import TracebackType
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-T = TypeVar("T")
+from tunesmith.platform.domain.errors import Unavailable
+
+LOOK_AFTER_SECONDS = 0.02
+"""Answers that come sooner need no look at whether their client waits: it costs a task."""
 
 
-async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client goes away.
+class WhileConnected:
+    """`async with`: cancels the block when the client goes, which is then `ClientDisconnect`.
 
     The request's body was read before: what comes next can only be its end.
 
+    Args:
+        seconds: after which the block is cancelled, too, unless it is `answering` by then.
+
     Raises:
-        ClientDisconnect: the client went away.
+        Unavailable: there was no answer in time.
     """
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_disconnected(receive))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in (working, watching):
-            task.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
 
+    def __init__(self, receive: Receive, seconds: float) -> None:
+        self._receive = receive
+        self._seconds = seconds
+        self._gone = False
+        self._late = False
+        self._over = False
+        self._watch: asyncio.Task[None] | None = None
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def __aenter__(self) -> WhileConnected:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LOOK_AFTER_SECONDS, self._look)
+        self._deadline = loop.call_later(self._seconds, self._be_late)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.over()
+        if (self._gone or self._late) and kind is asyncio.CancelledError:
+            if self._task.uncancel() > 0:
+                return  # somebody else cancels it as well
+            if self._gone:
+                raise ClientDisconnect from error
+            raise Unavailable(
+                f"The model did not answer within {self._seconds:g} seconds. Ask for fewer tokens,"
+                " or for a stream.",
+                code="answer_timeout",
+            ) from error
+
+    def answering(self) -> None:
+        """The answer has begun: it may take as long as it takes."""
+        self._deadline.cancel()
+
+    def over(self) -> None:
+        """The answer is all but sent: what is received from now on is no reason to end."""
+        self._over = True
+        self._timer.cancel()
+        self._deadline.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _look(self) -> None:
+        self._watch = asyncio.create_task(self._wait())
+
+    def _be_late(self) -> None:
+        self._late = True
+        self._task.cancel()
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._over:
+            self._gone = True
+            self._task.cancel()

@@ -13,6 +13,8 @@ from tunesmith.platform.domain.errors import InvalidRequest, TunesmithError, Una
 
 log = structlog.get_logger(__name__)
 
+_STATUSES = frozenset(status.value for status in HTTPStatus)
+
 
 class AdapterUnavailable(Unavailable):
     """The engine cannot find, or cannot load, the adapter of a model that exists (503)."""
@@ -25,7 +27,8 @@ class RefusedByEngine(InvalidRequest):
 
     def __init__(self, message: str, status: int, param: str | None) -> None:
         super().__init__(message, param=param)
-        self.answered_status = status
+        if status in _STATUSES:
+            self.status = HTTPStatus(status)
 
 
 def engine_lost(error: Exception | str) -> Unavailable:

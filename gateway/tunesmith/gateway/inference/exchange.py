@@ -1,18 +1,14 @@
-"""One request to one engine, and its answer."""
+"""An engine's answer under way."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
-import aiohttp
+from collections.abc import AsyncIterator
 
 from tunesmith.gateway.engines.engine import Engine
-from tunesmith.gateway.engines.pool import EnginePool
-from tunesmith.gateway.models.catalogue import Target
+from tunesmith.gateway.engines.http_client import Answer, AnswerLost
+from tunesmith.gateway.fairness.turn import Turn
 
 from .errors import engine_lost
-
-_HEADERS = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 
 class Exchange:
@@ -21,15 +17,15 @@ class Exchange:
     Closing it before its end closes the connection, by which vLLM aborts the generation.
     """
 
-    def __init__(
-        self, engine: Engine, response: aiohttp.ClientResponse, counted: ExitStack
-    ) -> None:
+    __slots__ = ("_answer", "_digest", "_turn", "content_type", "engine", "status")
+
+    def __init__(self, engine: Engine, digest: str | None, turn: Turn, answer: Answer) -> None:
         self.engine = engine
-        self._response = response
-        self._counted = counted
-        self.status = response.status
-        self.content_type = response.content_type
-        self.body = response.content
+        self.status = answer.status
+        self.content_type = answer.content_type
+        self._digest = digest
+        self._turn = turn
+        self._answer = answer
 
     async def read(self) -> bytes:
         """All of the body.
@@ -38,42 +34,20 @@ class Exchange:
             Unavailable: the engine ended before the body did.
         """
         try:
-            return await self._response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
+            return await self._answer.read()
+        except AnswerLost as error:
             raise engine_lost(error) from error
 
-    def close(self) -> None:
-        """Let go of the engine; an answer that was read whole leaves its connection open."""
-        self._counted.close()
-        self._response.close()
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes; raises `AnswerLost` where it is cut."""
+        return self._answer.pieces()
 
+    def close(self, tokens: int | None = None) -> None:
+        """Let go of the engine; an answer that was read whole leaves its connection open.
 
-async def ask(pool: EnginePool, target: Target, path: str, body: bytes) -> Exchange:
-    """Send `body` to an engine that serves `target`.
-
-    A connection that is refused has brought nothing to the engine, so another one is asked while
-    there is time. What was sent is never sent again: the engine may have worked on it.
-
-    Raises:
-        Unavailable: no engine is up, or the one asked ended before its first byte.
-    """
-    while True:
-        engine = await pool.acquire(target.base, target.digest)
-        counted = ExitStack()
-        counted.enter_context(engine.serving())
-        try:
-            return Exchange(engine, await _post(pool, engine, path, body), counted)
-        except aiohttp.ClientConnectorError as error:
-            counted.close()
-            pool.refused(engine, error)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            counted.close()
-            engine.look_again.set()
-            raise engine_lost(error) from error
-        except BaseException:  # cancelled: the client has gone
-            counted.close()
-            raise
-
-
-async def _post(pool: EnginePool, engine: Engine, path: str, body: bytes) -> aiohttp.ClientResponse:
-    return await pool.session.post(engine.url + path, data=body, headers=_HEADERS)
+        Args:
+            tokens: that the engine worked on, where it said so.
+        """
+        self._answer.close()
+        self._turn.leave(tokens)
+        self.engine.left(self._digest)

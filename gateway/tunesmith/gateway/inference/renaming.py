@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from tunesmith.gateway.models.catalogue import Target
 
-_USAGE = re.compile(
-    rb'"usage":\s?\{[^{}]*?"prompt_tokens":\s?(\d+)[^{}]*?"completion_tokens":\s?(\d+)|'
-    rb'"usage":\s?\{[^{}]*?"prompt_tokens":\s?(\d+)'
-)
+from .usage import Usage, usage_in
+
+_NO_CHOICES = re.compile(rb'"choices":\s?\[\]')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Renaming:
     """Replaces the engine's name of a model by the name that was asked for.
 
@@ -49,46 +48,49 @@ def _in_json(name: str) -> bytes:
     return json.dumps(name)[1:-1].encode()
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Tokens that an engine reported."""
-
-    prompt: int
-    completion: int
-
-
-def usage_in(text: bytes) -> Usage | None:
-    """The last usage that a (part of an) answer reports, if it does.
-
-    `"usage":{` cannot stand inside a JSON string, where its quotes would be escaped.
-    """
-    if b'"usage"' not in text:
-        return None
-    usage = None
-    for found in _USAGE.finditer(text):
-        prompt, completion, prompt_only = found.groups()
-        usage = Usage(int(prompt or prompt_only), int(completion or 0))
-    return usage
-
-
 async def relay(
-    chunks: AsyncIterable[bytes], renaming: Renaming, note: Callable[[Usage], None]
+    chunks: AsyncIterable[bytes],
+    renaming: Renaming,
+    note: Callable[[Usage], None],
+    *,
+    drop_usage: bool = False,
 ) -> AsyncIterator[bytes]:
     """A stream of server-sent events, passed on in whole lines as they come.
 
     Args:
         note: told of every usage in the stream; each one includes those before it.
+        drop_usage: leave out the event that has nothing but the usage.
     """
     rest = b""
     async for chunk in chunks:
-        text = rest + chunk
-        end = text.rfind(b"\n") + 1
-        text, rest = text[:end], text[end:]
-        if not text:
-            continue
-        usage = usage_in(text)
-        if usage is not None:
-            note(usage)
-        yield renaming(text)
+        text = rest + chunk if rest else chunk
+        if not text.endswith(b"\n"):
+            end = text.rfind(b"\n") + 1
+            text, rest = text[:end], text[end:]
+            if not text:
+                continue
+        else:
+            rest = b""
+        if b'"usage"' in text:
+            usage = usage_in(text)
+            if usage is not None:
+                note(usage)
+                if drop_usage:
+                    text = _without_usage_event(text)
+        if text:
+            yield renaming(text)
     if rest:
         yield renaming(rest)
+
+
+def _without_usage_event(text: bytes) -> bytes:
+    kept: list[bytes] = []
+    dropped = False
+    for line in text.splitlines(keepends=True):
+        if line.startswith(b"data:") and b'"usage"' in line and _NO_CHOICES.search(line):
+            dropped = True
+        elif dropped and not line.strip():
+            dropped = False  # the empty line that ended the event
+        else:
+            kept.append(line)
+    return b"".join(kept)

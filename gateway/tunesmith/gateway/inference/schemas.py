@@ -76,48 +76,134 @@ def _answer(kind: str) -> dict[str, Any]:
     }
 
 
-def document(request: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The OpenAPI parts of a route that passes its body on."""
+_PASSED_ON = "The body is passed on to the base's engine; vLLM's reference has all of its fields."
+
+
+def _route(
+    operation: str,
+    summary: str,
+    request: dict[str, Any],
+    answer: dict[str, Any],
+    *,
+    streams: bool = False,
+) -> dict[str, Any]:
+    content = {"application/json": {"schema": answer}}
+    if streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
     return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": request}},
-        },
-        "responses": {
-            "200": {
-                "description": "The answer, or with `stream` its chunks as server-sent events.",
-                "headers": _HEADERS,
-                "content": {
-                    "application/json": {"schema": _answer(kind)},
-                    "text/event-stream": {"schema": {"type": "string"}},
-                },
-            }
-        },
+        "post": {
+            "tags": ["inference"],
+            "summary": summary.partition(";")[0].rstrip(".") + ".",
+            "description": f"{summary} {_PASSED_ON}",
+            "operationId": operation,
+            "security": [{"HTTPBearer": []}],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": request}},
+            },
+            "responses": {
+                "200": {
+                    "description": "The answer, or with `stream` its chunks as server-sent events."
+                    if streams
+                    else "The answer.",
+                    "headers": _HEADERS,
+                    "content": content,
+                }
+            },
+        }
     }
 
 
-CHAT = document(
-    _request(
-        messages={
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"role": {"type": "string"}},
-                "required": ["role"],
-                "additionalProperties": True,
-            },
-        }
+def _object(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": True,
+    }
+
+
+_TEXT = {"type": "string"}
+_NUMBERS = {"type": "array", "items": {"type": "integer"}}
+_MESSAGES = {"type": "array", "items": _object(("role",), role=_TEXT)}
+_PROMPT = {"anyOf": [_TEXT, {"type": "array", "items": {}, "description": "Texts, or token ids."}]}
+_INPUT = {"anyOf": [_TEXT, {"type": "array", "items": {}}]}
+
+ROUTES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": _route(
+        "create_chat_completion",
+        "Answer a conversation.",
+        _request(messages=_MESSAGES),
+        _answer("chat.completion"),
+        streams=True,
     ),
-    "chat.completion",
-)
-COMPLETION = document(
-    _request(
-        prompt={
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "items": {}, "description": "Texts, or token ids."},
-            ]
-        }
+    "/v1/completions": _route(
+        "create_completion",
+        "Continue a text.",
+        _request(prompt=_PROMPT),
+        _answer("text_completion"),
+        streams=True,
     ),
-    "text_completion",
-)
+    "/v1/responses": _route(
+        "create_response",
+        "Answer an input; nothing is kept, so each request has the whole conversation.",
+        _object(
+            ("model", "input"),
+            model=_MODEL,
+            input=_INPUT,
+            instructions=_TEXT,
+            stream={"type": "boolean", "default": False},
+            max_output_tokens={"type": "integer", "minimum": 1},
+        ),
+        _object(
+            ("id", "object", "model", "output"),
+            id=_TEXT,
+            object={"type": "string", "const": "response"},
+            model=_TEXT,
+            output={"type": "array", "items": {"type": "object"}},
+        ),
+        streams=True,
+    ),
+    "/v1/embeddings": _route(
+        "create_embedding",
+        "Turn texts into vectors, where the base's engine serves that.",
+        _object(("model", "input"), model=_MODEL, input=_INPUT),
+        _object(
+            ("object", "data", "model"),
+            object={"type": "string", "const": "list"},
+            data={"type": "array", "items": {"type": "object"}},
+            model=_TEXT,
+            usage=_USAGE,
+        ),
+    ),
+    "/tokenize": _route(
+        "tokenize",
+        "Split a prompt, or a conversation in the base's template, into tokens.",
+        _object(("model",), model=_MODEL, prompt=_TEXT, messages=_MESSAGES),
+        _object(
+            ("count", "tokens"),
+            count={"type": "integer"},
+            max_model_len={"type": "integer"},
+            tokens=_NUMBERS,
+        ),
+    ),
+    "/detokenize": _route(
+        "detokenize",
+        "Join tokens to a text.",
+        _object(("model", "tokens"), model=_MODEL, tokens=_NUMBERS),
+        _object(("prompt",), prompt=_TEXT),
+    ),
+}
+"""OpenAPI's path items of what `InferencePaths` answers, which FastAPI does not see."""
+
+
+def documented(openapi: dict[str, Any], errors: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI document with the routes of inference added.
+
+    Args:
+        errors: the responses that every route may have.
+    """
+    for path, item in ROUTES.items():
+        responses = errors | item["post"]["responses"]
+        openapi["paths"][path] = {"post": item["post"] | {"responses": responses}}
+    return openapi

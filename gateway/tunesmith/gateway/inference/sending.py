@@ -1,0 +1,168 @@
+"""From a request to the engine that answers it: chosen, waited for, and asked."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+from weakref import WeakKeyDictionary
+from zlib import crc32
+
+from tunesmith.gateway.engines.engine import Engine
+from tunesmith.gateway.engines.http_client import AnswerLost, ConnectionFailed, EngineClient
+from tunesmith.gateway.engines.pool import EnginePool
+from tunesmith.gateway.fairness.fair_queue import FairQueue
+from tunesmith.gateway.fairness.tenant_line import Priority
+from tunesmith.gateway.models.catalogue import Target
+from tunesmith.platform.domain.errors import Unavailable
+
+from .errors import engine_lost
+from .exchange import Exchange
+
+_PREFIX = 1024
+"""Bytes of a prompt by which requests count as alike: longer than most system prompts' ids."""
+
+_RETRY_AFTER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request as an engine gets it.
+
+    Attributes:
+        headers: lines `name: value` with their ends.
+        cost: tokens that it is thought to take.
+    """
+
+    tenant_id: str
+    target: Target
+    path: str
+    body: bytes
+    headers: bytes
+    cost: int
+    priority: Priority
+
+
+class Sender:
+    """Sends requests to engines, each tenant in its turn.
+
+    Args:
+        capacity: requests that an engine works on at once.
+        queue_seconds: longest wait for a turn.
+        adapter_seconds: longest wait for an engine to pull an adapter.
+    """
+
+    def __init__(
+        self,
+        pool: EnginePool,
+        client: EngineClient,
+        *,
+        capacity: int,
+        queue_seconds: float,
+        adapter_seconds: float,
+    ) -> None:
+        self.pool = pool
+        self._client = client
+        self._capacity = capacity
+        self._queue_seconds = queue_seconds
+        self._adapter_seconds = adapter_seconds
+        self._queues: WeakKeyDictionary[Engine, FairQueue] = WeakKeyDictionary()
+        self._pulls: dict[tuple[str, str], asyncio.Task[bool]] = {}
+
+    def queue_of(self, engine: Engine) -> FairQueue:
+        """The line of requests that wait for their turn at an engine."""
+        queue = self._queues.get(engine)
+        if queue is None:
+            queue = FairQueue(self._capacity, seconds=self._queue_seconds)
+            self._queues[engine] = queue
+        return queue
+
+    async def send(self, message: Message) -> Exchange:
+        """Have an engine that serves the message's target answer it.
+
+        A refused connection has brought nothing to an engine, so another one is asked while there
+        is time. An engine that closes it before its answer's first byte, or that says 503, may
+        have worked on the request; no byte of an answer was given out, and another is asked, once.
+
+        Raises:
+            Unavailable: no engine is up or has room in time, or the one asked ended before its
+                first byte.
+        """
+        target = message.target
+        affinity = crc32(message.body[:_PREFIX], crc32(message.tenant_id.encode()))
+        avoided: Engine | None = None
+        asked_again = False
+        while True:
+            engine = await self.pool.acquire(
+                target.base, target.digest, affinity=affinity, exclude=avoided
+            )
+            engine.entered(target.digest)
+            try:
+                exchange = await self._ask(engine, message)
+            except ConnectionFailed as error:
+                engine.left(target.digest)
+                self.pool.refused(engine, error)
+                avoided = engine
+            except AnswerLost as error:
+                engine.left(target.digest)
+                self.pool.failed(engine)
+                if asked_again or error.begun or not self._has_other(engine, target):
+                    raise engine_lost(error) from error
+                asked_again, avoided = True, engine
+            except BaseException:  # no turn came, or the client has gone
+                engine.left(target.digest)
+                raise
+            else:
+                if (
+                    exchange.status != HTTPStatus.SERVICE_UNAVAILABLE
+                    or asked_again
+                    or not self._has_other(engine, target)
+                ):
+                    return exchange
+                exchange.close(0)
+                self.pool.failed(engine)
+                asked_again, avoided = True, engine
+
+    async def _ask(self, engine: Engine, message: Message) -> Exchange:
+        queue = self._queues.get(engine) or self.queue_of(engine)
+        turn = queue.try_enter(message.tenant_id, message.cost, message.priority)
+        if turn is None:
+            turn = await queue.enter(message.tenant_id, message.cost, message.priority)
+        digest = message.target.digest
+        try:
+            if digest is not None and digest not in engine.adapters:
+                await self._pull(engine, digest)
+            answer = await self._client.post(
+                engine.url, message.path, message.headers, message.body
+            )
+        except BaseException:
+            turn.leave(0)
+            raise
+        return Exchange(engine, digest, turn, answer)
+
+    async def _pull(self, engine: Engine, digest: str) -> None:
+        """Have `engine` load an adapter before it is asked, so that the wait for it is bounded.
+
+        One that cannot be loaded is left to the request, whose answer says why.
+
+        Raises:
+            Unavailable: it took too long; the engine goes on with it.
+        """
+        key = engine.url, digest
+        pull = self._pulls.get(key)
+        if pull is None:
+            pull = self._pulls[key] = asyncio.create_task(self.pool.warm(engine, digest))
+            pull.add_done_callback(lambda _: self._pulls.pop(key, None))
+        try:
+            async with asyncio.timeout(self._adapter_seconds):
+                await asyncio.shield(pull)
+        except TimeoutError:
+            raise Unavailable(
+                f"The engine did not load the model's adapter within {self._adapter_seconds:g}"
+                " seconds. It goes on loading it: try again in some seconds.",
+                retry_after=_RETRY_AFTER,
+                code="adapter_loading",
+            ) from None
+
+    def _has_other(self, engine: Engine, target: Target) -> bool:
+        return any(other is not engine for other in self.pool.serving(target.base))
