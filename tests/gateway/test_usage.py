@@ -167,6 +167,9 @@ def test_usage_of_days_and_of_a_key(used: Tenant) -> None:
         "prompt_tokens": 41_070,
         "completion_tokens": 20_507,
         "cached_tokens": 0,
+        "training_tokens": 0,
+        "gib_months": 0,
+        "cost": None,
     }
     today = used.http.get("/v1/usage", params={"start": str(TODAY), "end": str(TODAY)}).json()
     assert [(row["model"], row["alias"]) for row in today["data"]] == [

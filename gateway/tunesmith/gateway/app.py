@@ -47,6 +47,8 @@ from tunesmith.gateway.uploads.endpoints import router as uploads
 from tunesmith.gateway.uploads.sweeping import UploadSweeper
 from tunesmith.gateway.usage.endpoints import router as usage
 from tunesmith.gateway.usage.ledger import UsageLedger
+from tunesmith.gateway.usage.organization import router as organization
+from tunesmith.gateway.usage.sampling import StorageSampler
 from tunesmith.gateway.webhooks.deliverer import WebhookDeliverer
 from tunesmith.gateway.webhooks.endpoints import router as webhooks
 from tunesmith.gateway.webhooks.sender import WebhookSender
@@ -92,6 +94,7 @@ def create_app(settings: Settings, request_log: RequestLog = structured_request_
         aliases,
         models,
         usage,
+        organization,
         advice,
         webhooks,
         tenants,
@@ -134,6 +137,7 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
         catalogue = Catalogue(database)
         storage = Storage(settings.storage_url)
         await parts.enter_async_context(UploadSweeper(database, storage))
+        await parts.enter_async_context(StorageSampler(database))
         sender = await parts.enter_async_context(
             WebhookSender(private=settings.webhook_private_addresses)
         )

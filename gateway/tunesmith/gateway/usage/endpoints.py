@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BeforeValidator
+from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator
 
 from tunesmith.gateway.advice.schemas import check_currency
 from tunesmith.gateway.auth import TenantId
@@ -19,52 +18,39 @@ from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.usage import usage_of
 
+from .days import FIRST_DAY, Day, check_order, today
+from .reporting import CSV, Format, GroupBy, KeyId, answer
 from .schemas import SavingsSoFar, Usage
 
 router = APIRouter(prefix="/v1", tags=["worth"])
 
-MAX_DAYS = 366
-"""Longest period of a list of usage."""
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_FIRST_DAY = date(1970, 1, 1)
-
-
-def _parse_day(text: object) -> date | None:
-    # `date` itself would also read a number as seconds since the epoch.
-    if text is None:
-        return None
-    if not isinstance(text, str) or not _DAY.fullmatch(text):
-        raise ValueError("a day is written as 2026-01-31")
-    day = date.fromisoformat(text)
-    if day < _FIRST_DAY:
-        raise ValueError(f"there is nothing before {_FIRST_DAY}")
-    return day
-
-
-Day = Annotated[date | None, BeforeValidator(_parse_day), Query(description="A day, UTC.")]
 Amount = Annotated[float | None, Query(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
 Currency = Annotated[str | None, AfterValidator(lambda v: None if v is None else check_currency(v))]
 
 
-@router.get("/usage")
+@router.get("/usage", response_model=Usage, responses=CSV)
 def get_usage(
+    request: Request,
     parts: Parts,
     tenant_id: TenantId,
+    *,
     start: Day = None,
     end: Day = None,
-    key_id: Annotated[str | None, Query(description="Only of this key.")] = None,
-) -> Usage:
+    key_id: KeyId = None,
+    group_by: GroupBy = None,
+    format: Format = None,
+) -> Any:
     """What the tenant used, by day and model: the last 30 days, or those asked for."""
-    last = end or _today()
-    first = start or last - timedelta(days=29)
-    _check_period("start", first, "end", last)
-    if (last - first).days >= MAX_DAYS:
-        raise InvalidRequest(
-            f"From {first} to {last} are more than {MAX_DAYS} days: ask for parts.", param="start"
-        )
-    with parts.database.reading() as session:
-        return Usage.of(first, last, usage_of(session, tenant_id, first, last, key_id))
+    return answer(
+        request,
+        parts,
+        tenant_id=tenant_id,
+        start=start,
+        end=end,
+        group_by=group_by,
+        key_id=key_id,
+        form=format,
+    )
 
 
 @router.get("/savings")
@@ -85,9 +71,9 @@ def get_savings(
     until: Day = None,
 ) -> SavingsSoFar:
     """What the tenant's tuned models have saved so far against an API's price."""
-    last = until or _today()
+    last = until or today()
     if since is not None:
-        _check_period("since", since, "until", last)
+        check_order("since", since, "until", last)
     pricing, priced_in = _pricing(
         parts.settings,
         per_query=price_per_query,
@@ -104,7 +90,7 @@ def get_savings(
             code="invalid_value",
         )
     with parts.database.reading() as session:
-        rows = usage_of(session, tenant_id, since or _FIRST_DAY, last)
+        rows = usage_of(session, tenant_id, since or FIRST_DAY, last)
     found = savings(
         rows,
         pricing,
@@ -152,14 +138,3 @@ def _pricing(
             code="missing_required_parameter",
         )
     return PerToken(input_per_million, output_per_million), None
-
-
-def _check_period(first_name: str, first: date, last_name: str, last: date) -> None:
-    if first > last:
-        raise InvalidRequest(
-            f"`{first_name}` ({first}) is after `{last_name}` ({last}).", param=first_name
-        )
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()

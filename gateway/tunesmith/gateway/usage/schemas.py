@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from tunesmith.platform.advice.savings import ModelSavings, Savings, savings_summary
-from tunesmith.platform.usage import NOTHING, Counts, UsageRow
+from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.quotas import Used as QuotasUsed
+from tunesmith.platform.usage.report import DIMENSIONS, Line, Report, StoredLine
 
 
 class Used(BaseModel):
@@ -20,39 +23,128 @@ class Used(BaseModel):
     cached_tokens: int = Field(description="Those of the prompt tokens that were in a cache.")
 
 
-class UsageOfDay(Used):
-    """A day's use of a model; `alias` is null where it was asked for by its own name."""
+class Costed(Used):
+    """Use, what was trained, and what that costs where the platform has a price for it."""
 
-    day: date
-    model: str
+    training_tokens: int = Field(description="Of jobs that succeeded; with `key_id`, none.")
+    cost: float | None = Field(description="Of what has a price; null where nothing has.")
+
+    @staticmethod
+    def figures(line: Line) -> dict[str, Any]:
+        """A line's figures."""
+        return {
+            **line.counts._asdict(),
+            "training_tokens": line.training_tokens,
+            "cost": line.cost,
+        }
+
+
+class UsageLine(Costed):
+    """Use by what `group_by` names; what it does not name is null.
+
+    `alias` and `key` are null besides where none was named: as for training.
+    """
+
+    tenant: str | None
+    day: date | None
+    model: str | None
     alias: str | None
+    key: str | None
 
     @classmethod
-    def of(cls, row: UsageRow) -> UsageOfDay:
-        """A row as the API shows it."""
-        return cls(day=row.day, model=row.model, alias=row.alias or None, **row.counts._asdict())
+    def of(cls, line: Line) -> UsageLine:
+        """A line as the API shows it."""
+        of: dict[str, Any] = {name: line.names.get(name) or None for name in DIMENSIONS}
+        return cls(**of, **cls.figures(line))
+
+
+class StorageLine(BaseModel):
+    """What is in storage, by `tenant` and `day` as far as `group_by` names them."""
+
+    tenant: str | None
+    day: date | None
+    stored_bytes: int | None = Field(description="The most that was there on the day.")
+    gib_months: float = Field(description="2^30 bytes, for a month of 365.25 / 12 days.")
+    cost: float | None
+
+    @classmethod
+    def of(cls, line: StoredLine) -> StorageLine:
+        """A line as the API shows it."""
+        of: dict[str, Any] = {name: line.names.get(name) for name in ("tenant", "day")}
+        return cls(**of, stored_bytes=line.bytes, gib_months=line.gib_months, cost=line.cost)
+
+
+class UsageTotal(Costed):
+    """All lines together; `cost` has the storage too."""
+
+    gib_months: float
 
 
 class Usage(BaseModel):
-    """The tenant's use of all models from `start` to `end`, both included."""
+    """Use from `start` to `end`, both included."""
 
     object: Literal["usage"] = "usage"
     start: date
     end: date
-    total: Used
-    data: list[UsageOfDay]
+    group_by: list[str]
+    currency: str | None = Field(description="Null where the platform has no price sheet.")
+    total: UsageTotal
+    data: list[UsageLine]
+    storage: list[StorageLine]
+    unpriced_models: list[str] = Field(
+        description="Models with use on days for which the price sheet has no price of them."
+    )
 
     @classmethod
-    def of(cls, start: date, end: date, rows: list[UsageRow]) -> Usage:
-        """Rows as the API shows them."""
-        total: Counts = NOTHING
-        for row in rows:
-            total = total.plus(row.counts)
+    def of(cls, report: Report) -> Usage:
+        """A report as the API shows it."""
+        total = Costed.figures(report.total()) | {"cost": report.cost()}
         return cls(
-            start=start,
-            end=end,
-            total=Used(**total._asdict()),
-            data=[UsageOfDay.of(row) for row in rows],
+            start=report.start,
+            end=report.end,
+            group_by=list(report.group_by),
+            currency=report.currency,
+            total=UsageTotal(**total, gib_months=report.gib_months()),
+            data=[UsageLine.of(line) for line in report.lines],
+            storage=[StorageLine.of(line) for line in report.storage],
+            unpriced_models=report.unpriced_models,
+        )
+
+
+class Quota(BaseModel):
+    """A limit on what a tenant has at once; `limit` is null where there is none."""
+
+    limit: int | None
+    used: int
+
+
+class Rate(BaseModel):
+    """A limit of requests; what is left of it is in the headers of every answer."""
+
+    limit: int | None
+
+
+class OrganizationLimits(BaseModel):
+    """The tenant's limits, and what it has of what is limited."""
+
+    object: Literal["organization.limits"] = "organization.limits"
+    requests_per_minute: Rate
+    tokens_per_minute: Rate
+    concurrent_requests: Rate
+    queued_jobs: Quota = Field(description="Jobs that wait.")
+    running_jobs: Quota = Field(description="Jobs in training.")
+    stored_bytes: Quota = Field(description="Files, parts of uploads, adapters.")
+    adapters: Quota = Field(description="Tuned models, those being made included.")
+
+    @classmethod
+    def of(cls, limits: Limits, used: QuotasUsed) -> OrganizationLimits:
+        """Limits and use as the API shows them."""
+        counted = asdict(used)
+        return cls.model_validate(
+            {
+                name: {"limit": limit} | ({"used": counted[name]} if name in counted else {})
+                for name, limit in limits.model_dump().items()
+            }
         )
 
 
