@@ -98,3 +98,16 @@ def test_uploads_at_once_do_not_get_past_the_limit_together(
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(one, range(8))) == 3
     assert sum(file.bytes for file in tenant.client.files.list()) == 3 * len(data)
+
+
+def test_limits_and_what_is_used_of_them(gateway: Gateway, tenant: Tenant) -> None:
+    give(gateway, tenant, queued_jobs=3, stored_bytes=10**6, requests_per_minute=1000)
+    tenant.client.fine_tuning.jobs.create(model=BASE, training_file=tenant.upload())
+    gateway.train(tenant)
+    found = tenant.http.get("/v1/organization/limits").json()
+    assert found["queued_jobs"] == {"limit": 3, "used": 1}
+    assert found["running_jobs"] == {"limit": None, "used": 0}
+    assert found["adapters"] == {"limit": None, "used": 2}
+    assert found["requests_per_minute"] == {"limit": 1000}
+    files = sum(file.bytes for file in tenant.client.files.list())
+    assert found["stored_bytes"] == {"limit": 10**6, "used": files + 10}

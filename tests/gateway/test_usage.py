@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, wait_for
 
 from tunesmith.gateway.usage.ledger import UsageLedger
+from tunesmith.gateway.usage.sampling import StorageSampler
 from tunesmith.platform import tenants
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.usage import Counts, UsageKey, UsageRow, add_usage, usage_of
+from tunesmith.platform.usage.stored import sample
 
 HI: Any = [{"role": "user", "content": "hi"}]
 TODAY = datetime.now(UTC).date()
@@ -180,6 +184,95 @@ def test_usage_of_days_and_of_a_key(used: Tenant) -> None:
     assert of_key["total"]["requests"] == 50
 
 
+def test_usage_is_added_up_by_what_is_asked_for(used: Tenant) -> None:
+    def by(names: str) -> list[dict[str, Any]]:
+        answer = used.http.get("/v1/usage", params={"group_by": names}).json()
+        assert answer["group_by"] == [n for n in ("day", "model", "alias", "key") if n in names]
+        data: list[dict[str, Any]] = answer["data"]
+        return data
+
+    assert {row["key"]: row["requests"] for row in by("key")} == {"key-1": 107, "key-2": 50}
+    assert {(row["model"], row["key"]) for row in by("model,key")} == {
+        ("ft:a", "key-1"),
+        ("ft:a", "key-2"),
+        (BASE, "key-1"),
+    }
+    assert {row["model"] for row in by("key")} == {None}
+    refused = used.http.get("/v1/usage", params={"group_by": "tenant"})
+    assert error_of(refused)["param"] == "group_by"
+
+
+def test_usage_as_csv_is_no_formula(gateway: Gateway, used: Tenant) -> None:
+    with gateway.database.transaction() as session:
+        key = UsageKey(used.id, "key-3", "=1+1", "@bot", str(TODAY))
+        add_usage(session, {key: Counts(1, 2, 3, 1)})
+    answer = used.http.get("/v1/usage", headers={"accept": "text/csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.text == used.http.get("/v1/usage", params={"format": "csv"}).text
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    [row] = [row for row in rows if row["requests"] == "1"]
+    assert (row["model"], row["alias"]) == ("'=1+1", "'@bot")
+    assert (row["prompt_tokens"], row["cached_tokens"], row["cost"]) == ("2", "1", "")
+    assert "key" not in row
+    json = used.http.get("/v1/usage", params={"format": "json"}, headers={"accept": "text/csv"})
+    assert json.json()["object"] == "usage"
+
+
+def test_the_administrator_sees_all_tenants(gateway: Gateway, used: Tenant) -> None:
+    other = gateway.tenant()
+    assert used.http.get("/v1/organization/usage").status_code == 403
+    every = gateway.admin.get("/v1/organization/usage").json()
+    assert every["group_by"] == ["tenant"]
+    assert {row["tenant"]: row["requests"] for row in every["data"]}[used.id] == 157
+    of_one = gateway.admin.get("/v1/organization/usage", params={"tenant": used.id}).json()
+    assert of_one["total"]["requests"] == 157
+    assert {row["tenant"] for row in of_one["data"]} == {used.id}
+    asked = {"tenant": other.id, "group_by": "tenant"}
+    assert gateway.admin.get("/v1/organization/usage", params=asked).json()["data"] == []
+    unknown = gateway.admin.get("/v1/organization/usage", params={"tenant": "nobody"})
+    assert unknown.status_code == 404
+
+
+def test_a_price_sheet_makes_costs(make_gateway: MakeGateway, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.toml"
+    sheet.write_text(
+        f'currency = "EUR"\n[[model]]\nmodel = "{BASE}"\nas_of = 2026-01-01\n'
+        "prompt_per_million = 1\ncached_per_million = 0.5\ncompletion_per_million = 2\n"
+        "training_per_million = 10\n[[storage]]\nas_of = 2026-01-01\nper_gib_month = 3\n"
+    )
+    gateway = make_gateway(price_sheet=sheet)
+    tenant = gateway.tenant()
+    model, _ = gateway.train(tenant)  # 1,234 tokens
+    with gateway.database.transaction() as session:
+        key = UsageKey(tenant.id, "k", model, "", str(TODAY))
+        add_usage(session, {key: Counts(1, 1_000_000, 500_000, 200_000)})
+        sample(session, TODAY)
+    found = tenant.http.get("/v1/usage", params={"start": str(TODAY)}).json()
+    assert found["currency"] == "EUR"
+    assert found["unpriced_models"] == []
+    [row] = found["data"]
+    assert (row["model"], row["training_tokens"]) == (model, 1234)
+    assert row["cost"] == pytest.approx(0.8 + 0.1 + 1.0 + 0.01234)
+    [stored] = found["storage"]
+    assert (
+        stored["stored_bytes"]
+        == tenant.http.get("/v1/organization/limits").json()["stored_bytes"]["used"]
+    )
+    assert found["total"]["cost"] == pytest.approx(row["cost"] + stored["cost"])
+
+
+def test_storage_is_sampled_at_the_start(gateway: Gateway, tenant: Tenant) -> None:
+    tenant.upload()
+
+    async def run() -> None:
+        async with StorageSampler(gateway.database):
+            await asyncio.to_thread(
+                wait_for, lambda: bool(tenant.http.get("/v1/usage").json()["storage"])
+            )
+
+    asyncio.run(run())
+
+
 def test_savings_say_what_they_rest_on(used: Tenant) -> None:
     asked = {"price_per_query": 0.5, "upfront_cost": 60, "monthly_cost": 30.4375}
     found = used.http.get("/v1/savings", params=asked).json()
@@ -231,6 +324,8 @@ def test_savings_by_a_model_of_the_prices_file(make_gateway: MakeGateway, tmp_pa
     ("path", "params", "param"),
     [
         ("/v1/usage", {"start": "yesterday"}, "start"),
+        ("/v1/usage", {"group_by": "day,colour"}, "group_by"),
+        ("/v1/usage", {"format": "pdf"}, "format"),
         ("/v1/usage", {"start": "1700000000"}, "start"),
         ("/v1/usage", {"end": "2026-02-30"}, "end"),
         ("/v1/usage", {"end": "0001-01-01"}, "end"),
