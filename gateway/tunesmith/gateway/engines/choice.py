@@ -119,10 +119,10 @@ class Router:
                 return engine
         if otherwise is not None:
             return otherwise
-        engine_or_none = _least_busy(order, None)
-        if engine_or_none is not None:
-            self.crowded.add(engine_or_none)
-        return engine_or_none
+        least_busy = _least_busy(order, None)
+        if least_busy is not None:
+            self.crowded.add(least_busy)
+        return least_busy
 
     def _with_slot(self, engines: Sequence[Engine], digest: str) -> Sequence[Engine]:
         if len(engines) == 1:

@@ -58,6 +58,7 @@ class Residency:
         self._session = session
         self._clock = clock
         self._keep = keep
+        self._dropping: dict[tuple[Engine, str], asyncio.Task[bool]] = {}
         self._deletions: OrderedDict[str, _Deletion] = OrderedDict()
 
     async def ask_one_token(self, engine: Engine, model: str) -> bool:
@@ -80,6 +81,10 @@ class Residency:
         """Have `engine` pull an adapter; whether it did. Nobody else pulls it there meanwhile."""
         engine.pulling.add(digest)
         try:
+            dropping = self._dropping.get((engine, digest))
+            if dropping is not None:
+                # vLLM says 404 to a request that an unload overtakes.
+                await asyncio.wait([dropping])
             pulled = await self.ask_one_token(engine, digest)
         finally:
             engine.pulling.discard(digest)
@@ -107,7 +112,15 @@ class Residency:
         for drop in drops:  # from now on, nothing is sent there because it is held
             drop.engine.adapters.pop(drop.digest, None)
             drop.engine.drops += 1
-        await asyncio.gather(*(self._unload(drop.engine, drop.digest) for drop in drops))
+        await asyncio.gather(*(self._drop(drop.engine, drop.digest) for drop in drops))
+
+    async def _drop(self, engine: Engine, digest: str) -> None:
+        unloading = asyncio.create_task(self._unload(engine, digest))
+        self._dropping[engine, digest] = unloading
+        try:
+            await unloading
+        finally:
+            self._dropping.pop((engine, digest), None)
 
     async def delete(self, digest: str, engines: Iterable[Engine]) -> Unloaded:
         """Have all engines drop an adapter for good; `sweep` goes on with those that did not.

@@ -51,7 +51,7 @@ class Traffic:
         return self._bases
 
     def adapter(self, base: str, digest: str) -> Adapter:
-        """What is known of an adapter; one that was not asked for is remembered from then on."""
+        """What is known of an adapter, which may be nothing."""
         found = self._adapters.get(digest)
         if found is None or found.base != base:  # two names of one base
             return Adapter(base, digest, self.clock())
