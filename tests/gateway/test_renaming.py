@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tunesmith.gateway.inference.renaming import Renaming, relay
+from tunesmith.gateway.inference.renaming import Relay, Renaming
 from tunesmith.gateway.inference.usage import Usage, usage_in
 from tunesmith.gateway.models.catalogue import Target
 
@@ -22,27 +20,19 @@ EVENTS = (
 ).encode()
 
 
-def passed_on(pieces: list[bytes], *, drop_usage: bool = False) -> tuple[list[bytes], list[Usage]]:
-    async def chunks() -> AsyncIterator[bytes]:
-        for piece in pieces:
-            yield piece
-
-    async def collect() -> list[bytes]:
-        renaming = Renaming.of(Target("pocket", DIGEST), NAME)
-        relayed = relay(chunks(), renaming, usages.append, drop_usage=drop_usage)
-        return [text async for text in relayed]
-
-    usages: list[Usage] = []
-    return asyncio.run(collect()), usages
+def passed_on(pieces: list[bytes], *, drop_usage: bool = False) -> tuple[list[bytes], Usage | None]:
+    relay = Relay(Renaming.of(Target("pocket", DIGEST), NAME), drop_usage=drop_usage)
+    texts = [relay.passed_on(piece) for piece in pieces]
+    return [text for text in (*texts, relay.rest()) if text], relay.usage
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 40, 100, 10_000])
 def test_a_stream_is_the_same_however_it_is_cut(size: int) -> None:
     pieces = [EVENTS[start : start + size] for start in range(0, len(EVENTS), size)]
-    texts, usages = passed_on(pieces)
+    texts, usage = passed_on(pieces)
     assert b"".join(texts) == EVENTS.replace(DIGEST.encode(), NAME.encode())
     assert all(text.endswith(b"\n") for text in texts)
-    assert usages == [Usage(7, 4, cached=1)]
+    assert usage == Usage(7, 4, cached=1)
 
 
 def test_a_line_without_an_end_is_passed_on() -> None:
@@ -96,9 +86,9 @@ def test_a_usage_event_that_was_not_asked_for_is_left_out(size: int) -> None:
     chunk = b'data: {"choices":[{"delta":{"content":"hi"}}],"usage":null}\n\n'
     last = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":1}}\n\n'
     stream = chunk + last + b"data: [DONE]\n\n"
-    texts, usages = passed_on(
+    texts, usage = passed_on(
         [stream[at : at + size] for at in range(0, len(stream), size)], drop_usage=True
     )
     # A line of its own may be left of the empty one that ended the event: it says nothing.
     assert b"".join(texts).replace(b"\n\n\n", b"\n\n") == chunk + b"data: [DONE]\n\n"
-    assert usages == [Usage(7, 1)]
+    assert usage == Usage(7, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
 
 import structlog
 from anyio import CapacityLimiter
@@ -16,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.gateway import errors
 from tunesmith.gateway.advice.endpoints import router as advice
 from tunesmith.gateway.aliases.endpoints import router as aliases
+from tunesmith.gateway.application import Gateway
 from tunesmith.gateway.audit.endpoints import router as audit
 from tunesmith.gateway.batches.endpoints import router as batches
 from tunesmith.gateway.batches.runner import BatchRunner
@@ -27,7 +27,6 @@ from tunesmith.gateway.files.endpoints import router as files
 from tunesmith.gateway.fine_tuning.endpoints import router as fine_tuning
 from tunesmith.gateway.health import figures
 from tunesmith.gateway.health.endpoints import router as health
-from tunesmith.gateway.inference import schemas as inference
 from tunesmith.gateway.inference.answering import Inference
 from tunesmith.gateway.inference.internal import answer
 from tunesmith.gateway.inference.paths import InferencePaths
@@ -68,7 +67,7 @@ UPLOADS_CHECKED_AT_ONCE = 2
 def create_app(settings: Settings, request_log: RequestLog = structured_request_log) -> FastAPI:
     """The gateway as an ASGI application; several can live in one process."""
     metrics = Metrics()
-    app = FastAPI(
+    app = Gateway(
         title="Tunesmith",
         summary="Fine-tuning and inference behind OpenAI's API.",
         version="1",
@@ -78,11 +77,10 @@ def create_app(settings: Settings, request_log: RequestLog = structured_request_
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.openapi = partial(_documented, app)  # type: ignore[method-assign]
-    app.add_middleware(InferencePaths)
-    app.add_middleware(RequestContext, metrics=metrics, request_log=request_log)
+    app.surround(InferencePaths)
+    app.surround(partial(RequestContext, metrics=metrics, request_log=request_log))
     if settings.cors_origins:
-        app.add_middleware(allow_origins, origins=settings.cors_origins)
+        app.surround(partial(allow_origins, origins=settings.cors_origins))
     errors.install(app)
     for router in (
         files,
@@ -104,16 +102,6 @@ def create_app(settings: Settings, request_log: RequestLog = structured_request_
     ):
         app.include_router(router)
     return app
-
-
-def _documented(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the routes that do not go through FastAPI."""
-    if app.openapi_schema is None:
-        document = FastAPI.openapi(app)
-        some = next(iter(document["paths"]["/v1/models"].values()))["responses"]
-        errors_of_any = {code: some[code] for code in some if code != "200"}
-        app.openapi_schema = inference.documented(document, errors_of_any)
-    return app.openapi_schema
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ def allow_origins(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
     return CORSMiddleware(
         app,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "DELETE"),
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=_EXPOSED,
         max_age=PREFLIGHT_SECONDS,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -159,22 +158,20 @@ class Answer:
             await self._more()
         return b"".join(self._pieces)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes.
+    async def next(self) -> bytes:
+        """What has come of the body since the last call, waited for; empty at its end.
 
         Raises:
             AnswerLost: it was cut; what had come before it was given out.
         """
-        while True:
-            if self._pieces:
-                pieces, self._pieces, self._size = self._pieces, [], 0
-                if self._connection is not None:
-                    self._connection.resume()
-                yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            elif self.ended:
-                return
-            else:
-                await self._more()
+        while not self._pieces:
+            if self.ended:
+                return b""
+            await self._more()
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        if self._connection is not None:
+            self._connection.resume()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def close(self) -> None:
         """Let go of it: before its end, by closing the connection, which aborts the generation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from tunesmith.gateway.fairness.tenant_line import Priority
@@ -19,12 +19,11 @@ from tunesmith.platform.tenants import Caller
 from .asked import Asked
 from .errors import of_engine
 from .exchange import Exchange
-from .renaming import Renaming, relay
+from .renaming import Relay, Renaming
 from .sending import Message, Sender
 from .usage import Usage, usage_in
 
 _BYTES_PER_TOKEN = 4
-_EVENT = b"data: "
 
 
 class Inference:
@@ -139,7 +138,7 @@ class Generation:
         self._admission = admission
         self._exchange = exchange
         self._usage: Usage | None = None
-        self._events = 0
+        self._relay: Relay | None = None
         self._answers = False
 
     @property
@@ -164,30 +163,35 @@ class Generation:
                 self._inference.pool.failed(self._exchange.engine)
             raise self._refusal(text)
         self._came()
-        self._note(usage_in(text))
+        self._usage = usage_in(text)
         return self._renaming(text)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """A streamed answer as it comes; raises `AnswerLost` where it is cut."""
-        drop_usage = not self._asked.wants_usage
+    async def stream(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Give a streamed answer to `send` as it comes; raises `AnswerLost` where it is cut."""
         self._answers = True
-        chunks = self._exchange.pieces()
-        async for text in relay(chunks, self._renaming, self._note, drop_usage=drop_usage):
-            self._events += text.count(_EVENT)
-            yield text
+        relay = self._relay = Relay(self._renaming, drop_usage=not self._asked.wants_usage)
+        following = self._exchange.next
+        while chunk := await following():
+            text = relay.passed_on(chunk)
+            if text:
+                await send(text)
+        text = relay.rest()
+        if text:
+            await send(text)
         self._came()
 
     def end(self) -> None:
         """Count what was used, and let go of the engine."""
-        usage = self._usage
+        relay = self._relay
+        usage = self._usage if relay is None else relay.usage
         tokens = (None if usage is None else usage.total) if self._answers else 0
         self._exchange.close(tokens)
         self._admission.settle(tokens)
         if not self._answers:
             return
-        if usage is None and self._events:
+        if usage is None and relay is not None and relay.events:
             # Cut before its end, where the engine would have said it: at least a token an event.
-            usage = Usage(len(self._asked.raw) // _BYTES_PER_TOKEN, self._events)
+            usage = Usage(len(self._asked.raw) // _BYTES_PER_TOKEN, relay.events)
         choice, inference = self._choice, self._inference
         assert self._caller.tenant_id is not None
         inference.ledger.record(
@@ -210,9 +214,6 @@ class Generation:
 
     def _refusal(self, text: bytes) -> TunesmithError:
         return of_engine(self.status, text, self._choice.target, self._asked.name)
-
-    def _note(self, usage: Usage | None) -> None:
-        self._usage = usage
 
     def _came(self) -> None:
         """The engine answers for this model."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from tunesmith.gateway.engines.engine import Engine
 from tunesmith.gateway.engines.http_client import Answer, AnswerLost
 from tunesmith.gateway.fairness.turn import Turn
@@ -38,9 +36,9 @@ class Exchange:
         except AnswerLost as error:
             raise engine_lost(error) from error
 
-    def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes; raises `AnswerLost` where it is cut."""
-        return self._answer.pieces()
+    async def next(self) -> bytes:
+        """What has come of the body, empty at its end; raises `AnswerLost` where it is cut."""
+        return await self._answer.next()
 
     def close(self, tokens: int | None = None) -> None:
         """Let go of the engine; an answer that was read whole leaves its connection open.

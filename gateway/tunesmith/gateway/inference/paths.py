@@ -121,15 +121,17 @@ async def _stream(generation: Generation, connected: WhileConnected, send: Send)
         (name.encode(), value.encode()) for name, value in generation.headers.items()
     ]
     await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+
+    async def pass_on(text: bytes) -> None:
+        await send({"type": "http.response.body", "body": text, "more_body": True})
+
     try:
-        async for text in generation.pieces():
-            await send({"type": "http.response.body", "body": text, "more_body": True})
+        await generation.stream(pass_on)
     except AnswerLost as error:
         # The head is out: the rest of the stream is the place to say it. The empty line ends
         # an event that may have been cut.
         event = json.dumps(engine_lost(error).body())
-        text = f"\n\ndata: {event}\n\n".encode()
-        await send({"type": "http.response.body", "body": text, "more_body": True})
+        await pass_on(f"\n\ndata: {event}\n\n".encode())
     connected.over()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 

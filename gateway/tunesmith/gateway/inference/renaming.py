@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 
 from tunesmith.gateway.models.catalogue import Target
@@ -48,39 +47,41 @@ def _in_json(name: str) -> bytes:
     return json.dumps(name)[1:-1].encode()
 
 
-async def relay(
-    chunks: AsyncIterable[bytes],
-    renaming: Renaming,
-    note: Callable[[Usage], None],
-    *,
-    drop_usage: bool = False,
-) -> AsyncIterator[bytes]:
+class Relay:
     """A stream of server-sent events, passed on in whole lines as they come.
 
     Args:
-        note: told of every usage in the stream; each one includes those before it.
         drop_usage: leave out the event that has nothing but the usage.
     """
-    rest = b""
-    async for chunk in chunks:
-        text = rest + chunk if rest else chunk
-        if not text.endswith(b"\n"):
-            end = text.rfind(b"\n") + 1
-            text, rest = text[:end], text[end:]
-            if not text:
-                continue
+
+    def __init__(self, renaming: Renaming, *, drop_usage: bool = False) -> None:
+        self.usage: Usage | None = None
+        """The last that was in the stream; it includes those before it."""
+        self.events = 0
+        self._renaming = renaming
+        self._drop_usage = drop_usage
+        self._rest = b""
+
+    def passed_on(self, chunk: bytes) -> bytes:
+        """What is to be sent now that `chunk` has come; may be empty."""
+        text = self._rest + chunk if self._rest else chunk
+        if text.endswith(b"\n"):
+            self._rest = b""
         else:
-            rest = b""
+            end = text.rfind(b"\n") + 1
+            text, self._rest = text[:end], text[end:]
+        self.events += text.count(b"data: ")
         if b'"usage"' in text:
             usage = usage_in(text)
             if usage is not None:
-                note(usage)
-                if drop_usage:
+                self.usage = usage
+                if self._drop_usage:
                     text = _without_usage_event(text)
-        if text:
-            yield renaming(text)
-    if rest:
-        yield renaming(rest)
+        return self._renaming(text)
+
+    def rest(self) -> bytes:
+        """What is left at the stream's end: a line without one."""
+        return self._renaming(self._rest)
 
 
 def _without_usage_event(text: bytes) -> bytes:
