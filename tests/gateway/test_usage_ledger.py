@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from tests.gateway.gateways import Gateway, Tenant, wait_for
 
-from tunesmith.gateway.usage import ledger as ledger_module
 from tunesmith.gateway.usage.ledger import UsageLedger
 from tunesmith.platform.database import Database
 from tunesmith.platform.database.models import Tenant as TenantRow
@@ -147,8 +147,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 def test_totals_are_exact_whatever_the_database_does(gateway: Gateway) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: LedgerMachine(gateway.database.url),
+    run_state_machine_as_test(
+        partial(LedgerMachine, gateway.database.url),  # type: ignore[arg-type]
         settings=settings(max_examples=15, stateful_step_count=20, deadline=None, phases=_PHASES),
     )
 
@@ -193,7 +193,7 @@ def test_the_day_turns_at_midnight(
 ) -> None:
     midnight = 20_000 * 86_400.0
     now = [midnight - 0.5]
-    monkeypatch.setattr(ledger_module.time, "time", lambda: now[0])
+    monkeypatch.setattr("tunesmith.gateway.usage.ledger.time.time", lambda: now[0])
 
     async def use() -> None:
         async with UsageLedger(gateway.database, seconds=3600) as ledger:
@@ -242,7 +242,7 @@ def test_a_gateway_that_is_killed_loses_the_last_moment_at_most(
         )
     try:
         wait_for(lambda: written(gateway.database, tenant.id).total() > 0)
-        passed = [(time.monotonic(), int(log.read_text().split()[-1]))]
+        passed = int(log.read_text().rstrip("\n").split("\n")[-1])
         # Two flushes that end after a count was printed have written that count.
         for _ in range(2):
             before = written(gateway.database, tenant.id).total()
@@ -252,7 +252,7 @@ def test_a_gateway_that_is_killed_loses_the_last_moment_at_most(
         process.wait()
     recorded = int(log.read_text().rstrip("\n").split("\n")[-1])
     found = written(gateway.database, tenant.id).total()
-    assert passed[0][1] <= found <= recorded + 10
+    assert passed <= found <= recorded + 10
 
 
 def test_ids_of_batches_do_not_stay(gateway: Gateway, tenant: Tenant) -> None:

@@ -26,6 +26,7 @@ from . import (
     savings,
     tenants,
     up,
+    usage,
     webhooks,
 )
 from . import demo as demo_command
@@ -53,6 +54,7 @@ app.command()(aliases.policy)
 app.add_typer(webhooks.app, name="webhooks")
 app.command()(advise.advise)
 app.command()(savings.savings)
+app.command()(usage.usage)
 app.command()(chat.chat)
 app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(keys.keys, name="keys")
