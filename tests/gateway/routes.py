@@ -47,6 +47,7 @@ TENANT_ROUTES: dict[tuple[str, str], str | None] = {
     ("POST", "/v1/policy"): "admin",
     ("POST", "/v1/advice"): None,
     ("GET", "/v1/usage"): None,
+    ("GET", "/v1/organization/limits"): None,
     ("GET", "/v1/savings"): None,
     ("GET", "/v1/models"): None,
     ("GET", "/v1/models/x"): None,
@@ -81,6 +82,7 @@ SHARED_ROUTES: dict[tuple[str, str], str | None] = {("GET", "/v1/organization/au
 """For the platform's administrator as well."""
 
 ADMIN_ROUTES = [
+    ("GET", "/v1/organization/usage"),
     ("GET", "/v1/tenants"),
     ("POST", "/v1/tenants"),
     ("GET", "/v1/tenants/x"),
