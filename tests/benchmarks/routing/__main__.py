@@ -17,11 +17,16 @@ from tunesmith.gateway.engines.engine import Engine
 from ..figures import Figure, Section, alternate, percentile, ratios, table, write
 from ..machine import ROOT, machine, versions
 from .engine_model import Shape
-from .policies import LeastLoaded, Ours, Policy, RoundRobin
+from .policies import LeastLoaded, Ours, OursWithoutDrops, Policy, RoundRobin
 from .simulation import BASE, Demand, Outcome, Simulation
 
 FEWER_LOADS, SPREAD, CHOICE_MICROSECONDS = 5, 1.25, 10
-OURS, ROUND_ROBIN, LEAST_LOADED = "ours", "round-robin", "least-loaded"
+OURS, WITHOUT, ROUND_ROBIN, LEAST_LOADED = (
+    "ours",
+    "ours without drops",
+    "round-robin",
+    "least-loaded",
+)
 _CHOICES = 100_000
 
 
@@ -48,6 +53,9 @@ def measure(demand: Demand, shape: Shape, rounds: int) -> Section:
     def ours(engines: list[Engine], clock: Callable[[], float]) -> Policy:
         return Ours(engines, BASE, shape.slots, shape.holds, clock)
 
+    def without(engines: list[Engine], clock: Callable[[], float]) -> Policy:
+        return OursWithoutDrops(engines, BASE, shape.slots, shape.holds, clock)
+
     choices: list[float] = []
 
     def run_ours(number: int) -> Outcome:
@@ -60,6 +68,7 @@ def measure(demand: Demand, shape: Shape, rounds: int) -> Section:
         rounds,
         {
             OURS: run_ours,
+            WITHOUT: lambda number: Simulation(replace(demand, seed=number), shape, without).run(),
             ROUND_ROBIN: lambda number: _blind(demand, shape, number, RoundRobin),
             LEAST_LOADED: lambda number: _blind(demand, shape, number, LeastLoaded),
         },
@@ -71,6 +80,11 @@ def measure(demand: Demand, shape: Shape, rounds: int) -> Section:
         )
         for name in (ROUND_ROBIN, LEAST_LOADED)
     ]
+    figures.append(
+        Figure.of(
+            f"loads, {ROUND_ROBIN} over {WITHOUT}", ratios(loads[ROUND_ROBIN], loads[WITHOUT]), "x"
+        )
+    )
     figures += [
         Figure.of(
             "busiest engine over mean, ours",

@@ -55,6 +55,13 @@ class Ours:
         return [drop for engine in crowded for drop in self._placement.victims(engine)]
 
 
+class OursWithoutDrops(Ours):
+    """The gateway's router before engines that evict for themselves."""
+
+    def victims(self) -> list[Drop]:
+        return []
+
+
 class _Blind:
     def answered(self, engine: Engine, digest: str) -> None:
         pass

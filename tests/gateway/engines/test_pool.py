@@ -35,7 +35,12 @@ def with_pool(
 
     async def run() -> None:
         pool = EnginePool(
-            [fake.url for fake in fakes], wait_seconds=0.2, slots=4, holds=holds, look_seconds=0.02
+            [fake.url for fake in fakes],
+            wait_seconds=0.2,
+            slots=4,
+            holds=holds,
+            makes_room=True,
+            look_seconds=0.02,
         )
         async with pool:
             await until(lambda: len(pool.serving(BASE)) == len(fakes))

@@ -39,7 +39,9 @@ class EnginePool:
         wait_seconds: longest wait for an engine that may come up before a request is refused.
         slots: distinct adapters in one batch of an engine.
         holds: adapters in an engine's memory.
-        look_seconds: time between two looks at an engine, and at where engines come from.
+        makes_room: have full engines drop what is worth least before they pull. For engines whose
+            unload frees memory and refuses what is in use; vLLM's own does neither (0.32).
+        look_seconds: time between two looks at an engine.
         sources: instead of those that `entries` name.
 
     Raises:
@@ -53,6 +55,7 @@ class EnginePool:
         wait_seconds: float,
         slots: int,
         holds: int,
+        makes_room: bool = False,
         look_seconds: float = LOOK_SECONDS,
         sources: Sequence[Source] | None = None,
         clock: Callable[[], float] = monotonic,
@@ -63,6 +66,7 @@ class EnginePool:
         self._wait_seconds = wait_seconds
         self._look_seconds = look_seconds
         self._clock = clock
+        self._makes_room = makes_room
         self._holds = max(holds, slots)
         self._traffic = Traffic(self.engines, clock)
         self._router = Router(self._traffic, slots)
@@ -83,7 +87,8 @@ class EnginePool:
             self._came(engine)
         self._spawn(self._membership.follow(self.sources), "follow sources of engines")
         self._spawn(self._plan(), "plan adapters")
-        self._spawn(self._make_room(), "make room for adapters")
+        if self._makes_room:
+            self._spawn(self._make_room(), "make room for adapters")
         self._spawn(self._sweep(), "confirm deletions")
         return self
 
