@@ -27,6 +27,11 @@ class TtlCache(Generic[K, V]):
         self._kept: dict[K, tuple[float, V]] = {}
         self._loading: dict[K, asyncio.Task[V]] = {}
 
+    def known(self, key: K) -> V | None:
+        """The value of `key` where it is known now."""
+        kept = self._kept.get(key)
+        return kept[1] if kept is not None and kept[0] > monotonic() else None
+
     async def get(self, key: K) -> V:
         """The value of `key`; raises what `load` raises."""
         kept = self._kept.get(key)

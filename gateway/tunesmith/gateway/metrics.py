@@ -40,7 +40,17 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._bases: dict[str, tuple[Counter, Counter]] = {}
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def used(self, base: str, prompt: int, completion: int) -> None:
+        """Count tokens that an engine of `base` reported."""
+        figures = self._bases.get(base)
+        if figures is None:
+            figures = self.tokens.labels(base, "prompt"), self.tokens.labels(base, "completion")
+            self._bases[base] = figures
+        figures[0].inc(prompt)
+        figures[1].inc(completion)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""

@@ -42,7 +42,6 @@ class RequestContext:
         request_id = _given_id(scope) or f"req_{random_text()}"
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status: int | None = None
 

@@ -26,6 +26,7 @@ class Connection(asyncio.Protocol):
         self.first = 0.0
         self.chunks = 0
         self.status = 0
+        self.last = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -41,6 +42,7 @@ class Connection(asyncio.Protocol):
         self.status = self.parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
+        self.last = body
         if not self.chunks:
             self.first = time.perf_counter()
         self.chunks += body.count(b"data: {")
@@ -69,10 +71,10 @@ async def _run(plan: dict[str, Any]) -> dict[str, Any]:
     latencies: list[float] = []
     firsts: list[float] = []
     chunks = 0
-    bad = 0
+    bad: list[str] = []
 
     async def one(due: float) -> None:
-        nonlocal chunks, bad
+        nonlocal chunks
         if idle:
             connection = idle.pop()
         else:
@@ -81,7 +83,8 @@ async def _run(plan: dict[str, Any]) -> dict[str, Any]:
         latencies.append(time.perf_counter() - due)
         firsts.append(connection.first - due)
         chunks += connection.chunks
-        bad += connection.status != 200
+        if connection.status != 200:
+            bad.append(f"{connection.status} {connection.last[:200].decode()}")
         idle.append(connection)
 
     started = time.perf_counter() + 0.05

@@ -41,7 +41,7 @@ class Inference:
     ) -> None:
         self.ledger = ledger
         self.pool = sender.pool
-        self.tokens = metrics.tokens
+        self.metrics = metrics
         self.estimates = TokenEstimates()
         self._catalogue = catalogue
         self._sender = sender
@@ -205,8 +205,7 @@ class Generation:
         )
         if usage is not None:
             inference.estimates.learn(choice.model, usage.completion)
-            inference.tokens.labels(choice.target.base, "prompt").inc(usage.prompt)
-            inference.tokens.labels(choice.target.base, "completion").inc(usage.completion)
+            inference.metrics.used(choice.target.base, usage.prompt, usage.completion)
 
     @property
     def _renaming(self) -> Renaming:

@@ -14,7 +14,7 @@ _ANSWER_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _STATEFUL = ("previous_response_id", "background", "conversation")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A request for inference; every field but the model's name is the engine's matter.
 
@@ -79,6 +79,8 @@ class Asked:
             if options is None or isinstance(options, dict):
                 options = (options or {}) | {"include_usage": True}
             return _encode(self.body | {"model": model, "stream_options": options})
+        if model == self.name:
+            return self.raw
         return self._with_name(model) or _encode(self.body | {"model": model})
 
     def _with_name(self, model: str) -> bytes | None:

@@ -28,7 +28,7 @@ class WhileConnected:
 
     def __init__(self, receive: Receive, seconds: float) -> None:
         self._receive = receive
-        self._seconds = seconds
+        self._seconds: float | None = seconds
         self._gone = False
         self._late = False
         self._over = False
@@ -38,9 +38,7 @@ class WhileConnected:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(LOOK_AFTER_SECONDS, self._look)
-        self._deadline = loop.call_later(self._seconds, self._be_late)
+        self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER_SECONDS, self._look)
         return self
 
     async def __aexit__(
@@ -63,18 +61,22 @@ class WhileConnected:
 
     def answering(self) -> None:
         """The answer has begun: it may take as long as it takes."""
-        self._deadline.cancel()
+        self._seconds = None
+        if self._watch is not None:
+            self._timer.cancel()
 
     def over(self) -> None:
         """The answer is all but sent: what is received from now on is no reason to end."""
         self._over = True
         self._timer.cancel()
-        self._deadline.cancel()
         if self._watch is not None:
             self._watch.cancel()
 
     def _look(self) -> None:
         self._watch = asyncio.create_task(self._wait())
+        if self._seconds is not None:
+            left = self._seconds - LOOK_AFTER_SECONDS
+            self._timer = asyncio.get_running_loop().call_later(left, self._be_late)
 
     def _be_late(self) -> None:
         self._late = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tunesmith.gateway.models.catalogue import Target
 
@@ -29,10 +30,7 @@ class Renaming:
     @classmethod
     def of(cls, target: Target, name: str) -> Renaming:
         """For answers about `target`, asked for as `name`."""
-        base = None
-        if target.digest is None and target.base != name:
-            base = re.compile(rb'("model":\s?)"' + re.escape(_in_json(target.base)) + rb'"')
-        return cls(target.digest.encode() if target.digest else None, base, _in_json(name))
+        return _renaming(target, name)
 
     def __call__(self, text: bytes) -> bytes:
         """`text` with the engine's name replaced."""
@@ -41,6 +39,14 @@ class Renaming:
         if self.base is not None:
             return self.base.sub(lambda found: found[1] + b'"' + self.name + b'"', text)
         return text
+
+
+@lru_cache(maxsize=10_000)
+def _renaming(target: Target, name: str) -> Renaming:
+    base = None
+    if target.digest is None and target.base != name:
+        base = re.compile(rb'("model":\s?)"' + re.escape(_in_json(target.base)) + rb'"')
+    return Renaming(target.digest.encode() if target.digest else None, base, _in_json(name))
 
 
 def _in_json(name: str) -> bytes:

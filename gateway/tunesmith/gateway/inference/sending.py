@@ -25,7 +25,7 @@ _PREFIX = 1024
 _RETRY_AFTER = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """A request as an engine gets it.
 

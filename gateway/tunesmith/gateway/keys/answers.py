@@ -40,6 +40,10 @@ class Answers(Generic[K]):
         self._size = size
         self._strangers = CapacityLimiter(STRANGERS_AT_ONCE)
 
+    def known(self, key: K) -> Caller | None:
+        """Who it is, where that is known now."""
+        return self._callers.known(key)
+
     async def get(self, key: K) -> Caller:
         """Who it is.
 
