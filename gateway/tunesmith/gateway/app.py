@@ -20,6 +20,7 @@ from tunesmith.gateway.audit.endpoints import router as audit
 from tunesmith.gateway.batches.endpoints import router as batches
 from tunesmith.gateway.batches.runner import BatchRunner
 from tunesmith.gateway.cors import allow_origins
+from tunesmith.gateway.document import operation_id
 from tunesmith.gateway.engines.http_client import EngineClient
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.evaluations.endpoints import router as evaluations
@@ -73,6 +74,7 @@ def create_app(settings: Settings, request_log: RequestLog = structured_request_
         version="1",
         lifespan=partial(_live, settings, metrics),
         responses=errors.RESPONSES,
+        generate_unique_id_function=operation_id,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -116,6 +118,7 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
                 wait_seconds=settings.engine_wait_seconds,
                 slots=settings.engine_max_loras,
                 holds=settings.engine_max_cpu_loras,
+                makes_room=True,
             )
         )
         ledger = await parts.enter_async_context(UsageLedger(database))

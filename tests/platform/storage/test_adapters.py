@@ -22,8 +22,10 @@ from tunesmith.platform.storage.adapters import (
     adapter_exists,
     delete_adapter,
     fetch_adapter,
+    forget_adapter,
     is_adapter_digest,
     put_adapter,
+    sweep_cache,
 )
 
 FILES = {CONFIG: b'{"r": 8}', WEIGHTS: bytes(range(256)) * 10_000}
@@ -208,3 +210,18 @@ def test_importing_it_costs_an_engine_little() -> None:
     code = code.replace(str(heavy), "set(" + str(heavy) + ")")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_cache_forgets_what_storage_does_not_hold(storage: Storage, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    sweep_cache(storage, cache)  # nothing is there yet
+    kept = put_adapter(storage, FILES)
+    deleted = put_adapter(storage, {**FILES, CONFIG: b'{"r": 16}'})
+    for digest in (kept, deleted):
+        fetch_adapter(storage, digest, cache)
+    (cache / "not a digest").mkdir()
+    forget_adapter(storage, kept, cache)
+    delete_adapter(storage, deleted)
+    sweep_cache(storage, cache)
+    forget_adapter(storage, deleted, cache)  # again: it is gone
+    assert {path.name for path in cache.iterdir()} == {kept, "not a digest"}

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .errors import CorruptAdapter, InvalidKey
+from .errors import CorruptAdapter, InvalidKey, StorageUnavailable
 from .folder import make_folder, os_errors
 from .storage import Storage
 
@@ -103,6 +103,24 @@ def fetch_adapter(storage: Storage, digest: str, cache_directory: Path) -> Path:
             for name in ADAPTER_FILES:
                 os.replace(Path(incoming) / name, folder / name)
     return folder
+
+
+def forget_adapter(storage: Storage, digest: str, cache_directory: Path) -> None:
+    """Remove an adapter's local folder, if storage does not hold the adapter any more."""
+    if not is_adapter_digest(digest) or adapter_exists(storage, digest):
+        return
+    with suppress(FileNotFoundError):
+        shutil.rmtree(cache_directory / digest)
+
+
+def sweep_cache(storage: Storage, cache_directory: Path) -> None:
+    """Remove the local folders of all adapters that storage does not hold any more.
+
+    While storage cannot be asked, they stay.
+    """
+    with suppress(FileNotFoundError, StorageUnavailable):
+        for folder in sorted(cache_directory.iterdir()):
+            forget_adapter(storage, folder.name, cache_directory)
 
 
 def _prefix(digest: str) -> str:

@@ -4,7 +4,8 @@ Registered by the entry point `vllm.general_plugins`. vLLM asks it when a reques
 that it does not know, under a lock per name; it then loads the adapter from the directory.
 https://docs.vllm.ai/en/stable/features/lora/#dynamically-serving-lora-adapters
 
-On CPU it also guards vLLM's operations: see `cpu_guard`.
+It also makes unloading free what was loaded: see `unloading`; and on CPU it guards vLLM's
+operations: see `cpu_guard`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
 
 from tunesmith.workers.engine.cpu_guard import guard_cpu_operations, guard_prompt_logits
+from tunesmith.workers.engine.unloading import free_on_unload
 
 log = logging.getLogger("vllm.tunesmith")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -35,10 +38,14 @@ def register() -> None:
 
     from tunesmith.platform.settings import Settings
     from tunesmith.platform.storage import CorruptAdapter, ObjectNotFound, Storage
-    from tunesmith.platform.storage.adapters import fetch_adapter
+    from tunesmith.platform.storage.adapters import fetch_adapter, forget_adapter, sweep_cache
 
     settings = Settings()
     storage, cache = Storage(settings.storage_url), settings.adapter_cache
+    free_on_unload(
+        partial(forget_adapter, storage, cache_directory=cache),
+        partial(sweep_cache, storage, cache),
+    )
 
     class DigestResolver(LoRAResolver):  # type: ignore[misc]
         """Pulls `adapters/<digest>` from storage."""
