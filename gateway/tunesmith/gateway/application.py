@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .inference.schemas import documented
+from .document import complete
 
 
 class Gateway(FastAPI):
@@ -39,11 +39,7 @@ class Gateway(FastAPI):
         return stack.app
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, with the routes of inference, which are none of FastAPI's."""
+        """The OpenAPI document, completed."""
         if self.openapi_schema is None:
-            document = super().openapi()
-            some = document["paths"]["/v1/models"]["get"]["responses"]
-            self.openapi_schema = documented(
-                document, {code: some[code] for code in some if code != "200"}
-            )
+            self.openapi_schema = complete(super().openapi())
         return self.openapi_schema

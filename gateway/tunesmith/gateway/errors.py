@@ -45,16 +45,35 @@ _DESCRIPTIONS: dict[int | str, str] = {
     401: "No key, or not a valid one.",
     403: "The key may not do this.",
     404: "It does not exist, or it is another tenant's.",
+    408: "The request did not come in time.",
     413: "The body is too large.",
+    414: "The URL is too long.",
     429: "A limit is reached; see `Retry-After`.",
+    431: "The headers are too many, or too large.",
+    500: "A fault of the gateway's own; its logs have it by the answer's `x-request-id`.",
     503: "A part that is needed is not there now; see `Retry-After`.",
     "default": "Any other error.",
 }
+_OF_SOME = {409: "The first request with this idempotency key is still being answered."}
+
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": description}
     for status, description in _DESCRIPTIONS.items()
 }
 """Errors that any route may answer, for the OpenAPI document."""
+
+
+def of_statuses(*statuses: int) -> dict[str, Any]:
+    """Errors as the OpenAPI document has them; without statuses those of any route."""
+    told = {status: _OF_SOME[status] for status in statuses} or _DESCRIPTIONS
+    schema = {"$ref": f"#/components/schemas/{ErrorBody.__name__}"}
+    return {
+        str(status): {
+            "description": description,
+            "content": {"application/json": {"schema": schema}},
+        }
+        for status, description in told.items()
+    }
 
 
 class ErrorResponse(JSONResponse):

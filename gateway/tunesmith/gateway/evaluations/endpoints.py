@@ -105,7 +105,7 @@ def list_output_items(
 
 
 @router.get("/evaluations/{evaluation_id}/report", response_class=Response, responses=_HTML)
-def get_report(evaluation_id: str, parts: Parts, tenant_id: TrainingTenant) -> Response:
+def get_evaluation_report(evaluation_id: str, parts: Parts, tenant_id: TrainingTenant) -> Response:
     """The evaluation as a page to read and to send around."""
     with parts.database.reading() as session:
         row = reading.get_evaluation(session, tenant_id, evaluation_id)

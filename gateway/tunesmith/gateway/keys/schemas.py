@@ -54,12 +54,21 @@ class CreateKey(BaseModel):
         )
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """What stands for a field that is not named is none of its values."""
+    del schema["default"]
+
+
 class ChangeKey(BaseModel):
     """Changes of a key; what is not named stays. `expires_at` null: it never ends."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field(default="", min_length=1, max_length=MAX_NAME)
-    scopes: list[Scope] = Field(default=[], min_length=1, max_length=len(SCOPES))
+    name: str = Field(
+        default="", min_length=1, max_length=MAX_NAME, json_schema_extra=_without_default
+    )
+    scopes: list[Scope] = Field(
+        default=[], min_length=1, max_length=len(SCOPES), json_schema_extra=_without_default
+    )
     expires_at: int | None = Field(default=None, ge=0, le=LATEST)
     limits: KeyLimits | None = Field(
         default=None, description="A limit that is not named stays; null takes it away."
