@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from tunesmith.platform.domain.errors import (
     InvalidRequest,
@@ -135,7 +136,18 @@ def install(app: FastAPI) -> None:
         response.status_code = error.status_code
         for name, value in (error.headers or {}).items():
             response.headers[name] = value
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["allow"] = _allowed(app, request)
         return response
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """All methods of a path: FastAPI names those of its first route alone."""
+    methods: set[str] = set()
+    for route in app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(methods))
 
 
 def _of_framework(request: Request, error: HTTPException) -> TunesmithError:

@@ -86,6 +86,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
             f"Not allowed method: {scope['method']} {scope['path']}.", code="method_not_allowed"
         )
         error.status = HTTPStatus.METHOD_NOT_ALLOWED
+        error.headers = {"allow": "POST"}
         raise error
     state: dict[str, Any] = scope["state"]
     resources: Resources = state["resources"]
