@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.database import Database
@@ -44,13 +43,3 @@ def delete_unreferred(database: Database, storage: Storage, digests: Iterable[st
                 row.deleted_at = time.time()
         deleted.append(digest)
     return deleted
-
-
-def unreferred(session: Session, *, older_than: float) -> list[str]:
-    """Adapters that nothing refers to and that were written `older_than` seconds ago or earlier."""
-    candidates = session.scalars(
-        select(Adapter.digest).where(
-            Adapter.deleted_at.is_(None), Adapter.created_at <= time.time() - older_than
-        )
-    )
-    return [digest for digest in candidates.all() if not is_referred(session, digest)]

@@ -132,7 +132,8 @@ def list_files(
 def expired_files(session: Session, *, limit: int = 100) -> list[File]:
     """Files whose time is over and whose bytes are still kept."""
     query = select(File).where(File.expires_at <= time.time(), File.deleted_at.is_(None))
-    return list(session.scalars(query.order_by(File.seq).limit(limit)))
+    # In the order of `files_by_expiry`: by `seq`, planners walk through all files of all tenants.
+    return list(session.scalars(query.order_by(File.expires_at).limit(limit)))
 
 
 def delete_file(session: Session, tenant_id: str, file_id: str) -> list[str]:

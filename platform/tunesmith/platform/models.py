@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.claims import CANCELED, ENDED, end
 from tunesmith.platform.database.models import Adapter, Checkpoint, Evaluation, Job, Model
 from tunesmith.platform.domain.errors import NotFound
-from tunesmith.platform.domain.job import FINAL
+from tunesmith.platform.domain.job import UNFINISHED
 
 
 def get_model(session: Session, tenant_id: str, name: str) -> Model:
@@ -154,16 +154,33 @@ def is_referred(session: Session, digest: str) -> bool:
     An unfinished job needs the one that it continues from, and all that it made: its result may be
     the adapter of an epoch whose checkpoint is not kept any more.
     """
-    by_model = select(Model.seq).where(Model.adapter_digest == digest, Model.deleted_at.is_(None))
-    by_job = select(Job.seq).where(Job.parent_digest == digest, Job.status.not_in(FINAL))
-    by_maker = (
-        select(Model.seq)
-        .join(Job, Job.id == Model.job_id)
-        .where(Model.adapter_digest == digest, Job.status.not_in(FINAL))
+    of_it = Model.adapter_digest == digest, Job.parent_digest == digest
+    return any(session.scalar(query.limit(1)) is not None for query in _references(*of_it))
+
+
+def unreferred(session: Session, *, older_than: float) -> list[str]:
+    """Adapters that nothing refers to (`is_referred`), written `older_than` seconds ago or earlier.
+
+    One query for all of them: three for each would take minutes where there are 100,000.
+    """
+    of_it = Model.adapter_digest == Adapter.digest, Job.parent_digest == Adapter.digest
+    query = select(Adapter.digest).where(
+        Adapter.deleted_at.is_(None),
+        Adapter.created_at <= time.time() - older_than,
+        *(~reference.correlate(Adapter).exists() for reference in _references(*of_it)),
     )
-    return any(
-        session.scalars(query.limit(1)).first() is not None
-        for query in (by_model, by_job, by_maker)
+    return list(session.scalars(query))
+
+
+def _references(
+    is_model: ColumnElement[bool], is_parent: ColumnElement[bool]
+) -> Sequence[Select[tuple[int]]]:
+    """What may refer to an adapter: by a model's digest, or by the one that a job continues."""
+    unfinished = Job.status.in_(sorted(UNFINISHED))
+    return (
+        select(Model.seq).where(is_model, Model.deleted_at.is_(None)),
+        select(Job.seq).where(is_parent, unfinished),
+        select(Model.seq).join(Job, Job.id == Model.job_id).where(is_model, unfinished),
     )
 
 

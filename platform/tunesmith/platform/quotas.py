@@ -17,7 +17,7 @@ from tunesmith.platform.database.clock import now
 from tunesmith.platform.database.locks import lock_name, try_lock_name
 from tunesmith.platform.database.models import Adapter, File, Job, Model, Tenant, Upload, UploadPart
 from tunesmith.platform.domain.errors import LimitReached
-from tunesmith.platform.domain.job import CLAIMABLE, FINAL, JobStatus
+from tunesmith.platform.domain.job import CLAIMABLE, FINAL, UNFINISHED, JobStatus
 from tunesmith.platform.limits_schema import Limits
 from tunesmith.platform.settings import Settings
 
@@ -195,7 +195,7 @@ def _queued_jobs(session: Session, tenant_id: str) -> int:
 def _adapters(session: Session, tenant_id: str) -> int:
     """Jobs that have a model left, or will have one: a model and its checkpoints count once."""
     unfinished = select(func.count(Job.seq)).where(
-        Job.tenant_id == tenant_id, Job.status.in_(sorted(set(JobStatus) - FINAL))
+        Job.tenant_id == tenant_id, Job.status.in_(sorted(UNFINISHED))
     )
     made = (
         select(func.count(Model.job_id.distinct()))

@@ -75,7 +75,7 @@ def test_only_old_adapters_that_nothing_needs_are_forgotten(world: Any, storage:
 
     def forgotten(older_than: float) -> list[str]:
         with world.database.reading() as session:
-            return adapters.unreferred(session, older_than=older_than)
+            return models.unreferred(session, older_than=older_than)
 
     assert forgotten(0) == []
     with world.database.transaction() as session:

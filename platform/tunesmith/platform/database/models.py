@@ -18,6 +18,8 @@ _Sequence = BigInteger().with_variant(Integer, "sqlite")
 _Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 _LIVE = text("deleted_at IS NULL")
 _LEASED = text("lease_expires_at IS NOT NULL")
+_EXPIRES = text("expires_at IS NOT NULL AND deleted_at IS NULL")
+_CONTINUED = text("parent_digest IS NOT NULL")
 
 
 class Base(DeclarativeBase):
@@ -77,6 +79,9 @@ class File(Base):
     """An upload, or a result. The bytes are in storage under `storage_key`."""
 
     __tablename__ = "files"
+    __table_args__ = (
+        Index("files_by_expiry", "expires_at", sqlite_where=_EXPIRES, postgresql_where=_EXPIRES),
+    )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(64), unique=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
@@ -104,6 +109,13 @@ class Job(Base):
         Index("jobs_by_idempotency", "tenant_id", "idempotency_key", unique=True),
         Index("jobs_by_fingerprint", "tenant_id", "fingerprint", "created_at"),
         Index("jobs_by_lease", "lease_expires_at", sqlite_where=_LEASED, postgresql_where=_LEASED),
+        Index("jobs_by_end", "finished_at", "tenant_id"),
+        Index(
+            "jobs_by_parent",
+            "parent_digest",
+            sqlite_where=_CONTINUED,
+            postgresql_where=_CONTINUED,
+        ),
     )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(64), unique=True)
@@ -317,6 +329,7 @@ class Usage(Base):
     """What a key used of a model on a day (UTC); `alias` is empty where none was named."""
 
     __tablename__ = "usage"
+    __table_args__ = (Index("usage_by_day", "day"),)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     model: Mapped[str] = mapped_column(String(512), primary_key=True)
@@ -341,6 +354,7 @@ class StoredBytes(Base):
     """The most that a tenant had in storage on a day (UTC): its files and its adapters."""
 
     __tablename__ = "stored_bytes"
+    __table_args__ = (Index("stored_bytes_by_day", "day"),)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     day: Mapped[str] = mapped_column(String(10), primary_key=True)
     bytes: Mapped[int] = mapped_column(BigInteger)

@@ -37,6 +37,9 @@ TRANSITIONS: MappingProxyType[JobStatus, frozenset[JobStatus]] = MappingProxyTyp
 FINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
 """Statuses that nothing leaves."""
 
+UNFINISHED = frozenset(TRANSITIONS) - FINAL
+"""Statuses of jobs that have not ended. Asked for by name, they are found by an index."""
+
 CLAIMABLE = frozenset({_S.VALIDATING_FILES, _S.QUEUED})
 """Statuses in which a dispatcher takes a job up."""
 

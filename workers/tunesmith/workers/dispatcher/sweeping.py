@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from tunesmith.platform import adapters, files
+from tunesmith.platform import adapters, files, models
 from tunesmith.platform.database import Database
 from tunesmith.platform.storage import Storage
 
@@ -28,7 +28,7 @@ def sweep(database: Database, storage: Storage) -> None:
     for key in keys:
         storage.delete(key)
     with database.reading() as session:
-        forgotten = adapters.unreferred(session, older_than=_FORGOTTEN_SECONDS)
+        forgotten = models.unreferred(session, older_than=_FORGOTTEN_SECONDS)
     deleted = adapters.delete_unreferred(database, storage, forgotten)
     if keys or deleted:
         log.info("swept", objects=len(keys), adapters=len(deleted))

@@ -18,6 +18,8 @@ depends_on = None
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LIVE = sa.text("deleted_at IS NULL")
 LEASED = sa.text("lease_expires_at IS NOT NULL")
+EXPIRES = sa.text("expires_at IS NOT NULL AND deleted_at IS NULL")
+CONTINUED = sa.text("parent_digest IS NOT NULL")
 
 
 def _json() -> sa.JSON:
@@ -35,6 +37,22 @@ def upgrade() -> None:
         "usage",
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
     )
+    op.create_index("usage_by_day", "usage", ["day"])
+    op.create_index(
+        "files_by_expiry",
+        "files",
+        ["expires_at"],
+        sqlite_where=EXPIRES,
+        postgresql_where=EXPIRES,
+    )
+    op.create_index("jobs_by_end", "jobs", ["finished_at", "tenant_id"])
+    op.create_index(
+        "jobs_by_parent",
+        "jobs",
+        ["parent_digest"],
+        sqlite_where=CONTINUED,
+        postgresql_where=CONTINUED,
+    )
     op.create_table(
         "usage_batches",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -50,6 +68,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
         sa.PrimaryKeyConstraint("tenant_id", "day"),
     )
+    op.create_index("stored_bytes_by_day", "stored_bytes", ["day"])
     op.create_table(
         "budgets",
         sa.Column("name", sa.String(length=192), nullable=False),
