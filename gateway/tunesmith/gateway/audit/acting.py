@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import structlog
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
@@ -44,8 +43,7 @@ class Acting:
 
 async def _acting(request: Request) -> Acting:
     caller = await identify(request)
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
-    return Acting(caller.key_id, caller.tenant_id, request_id)
+    return Acting(caller.key_id, caller.tenant_id, request.state.request_id)
 
 
 Actor = Annotated[Acting, Depends(_acting)]

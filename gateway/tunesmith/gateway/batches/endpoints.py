@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.auth import InferenceTenant, identify
+from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.json_body import JsonRoute
 from tunesmith.gateway.pages import After, ListWithEnds
 from tunesmith.gateway.resources import Parts
@@ -18,7 +19,7 @@ from .schemas import Batch, CreateBatch
 router = APIRouter(prefix="/v1/batches", tags=["batches"], route_class=JsonRoute)
 
 
-@router.post("")
+@router.post("", dependencies=[ONCE])
 async def create_batch(
     body: CreateBatch, request: Request, parts: Parts, tenant_id: InferenceTenant
 ) -> Batch:

@@ -8,8 +8,10 @@ from starlette.concurrency import run_in_threadpool
 from tunesmith.gateway.auth import TrainingTenant
 from tunesmith.gateway.files.form import UploadForm
 from tunesmith.gateway.files.upload import check_purpose, copy
+from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.json_body import JsonRoute
 from tunesmith.gateway.resources import Parts
+from tunesmith.platform import quotas
 from tunesmith.platform.database.models import UploadPart
 from tunesmith.platform.domain.errors import InvalidRequest, TooLarge
 from tunesmith.platform.domain.ids import part_id
@@ -22,7 +24,7 @@ from .schemas import PART, CompleteUpload, CreateUpload, Part, Upload
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=JsonRoute)
 
 
-@router.post("")
+@router.post("", dependencies=[ONCE])
 def create_upload(body: CreateUpload, parts: Parts, tenant_id: TrainingTenant) -> Upload:
     """Begin a file that comes in parts, within an hour."""
     check_purpose(body.purpose)
@@ -62,7 +64,9 @@ async def add_part(
         writer.commit(key)
         try:
             with parts.database.transaction() as session:
-                return uploads.add_part(session, tenant_id, upload_id, name, writer.size)
+                part = uploads.add_part(session, tenant_id, upload_id, name, writer.size)
+                quotas.check_stored(session, tenant_id, quotas.default_limits(parts.settings))
+                return part
         except BaseException:
             parts.storage.delete(key)
             raise

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.aliases.empty_body import MayBeEmpty
+from tunesmith.gateway.audit.acting import Actor
 from tunesmith.gateway.auth import TenantAdmin
 from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.pages import After, ListOf, ListWithEnds
@@ -44,18 +45,18 @@ def list_event_types(_: TenantAdmin) -> EventTypes:
 
 @router.post("/webhook_endpoints", dependencies=[ONCE])
 async def create_endpoint(
-    body: CreateEndpoint, parts: Parts, tenant_id: TenantAdmin
+    body: CreateEndpoint, parts: Parts, tenant_id: TenantAdmin, actor: Actor
 ) -> EndpointWithSecret:
     """Create an endpoint. Its secret is shown this once."""
     await parts.webhooks.check(body.url)
 
     def create() -> EndpointWithSecret:
         with parts.database.transaction() as session:
-            return EndpointWithSecret.of(
-                endpoints.create_endpoint(
-                    session, tenant_id, name=body.name, url=body.url, events=body.event_types
-                )
+            made = endpoints.create_endpoint(
+                session, tenant_id, name=body.name, url=body.url, events=body.event_types
             )
+            actor.note(session, "webhook_endpoint.created", made.id, detail={"url": body.url})
+            return EndpointWithSecret.of(made)
 
     return await run_in_threadpool(create)
 
@@ -85,7 +86,11 @@ def get_endpoint(webhook_endpoint_id: str, parts: Parts, tenant_id: TenantAdmin)
 
 @router.post("/webhook_endpoints/{webhook_endpoint_id}")
 async def update_endpoint(
-    webhook_endpoint_id: str, body: UpdateEndpoint, parts: Parts, tenant_id: TenantAdmin
+    webhook_endpoint_id: str,
+    body: UpdateEndpoint,
+    parts: Parts,
+    tenant_id: TenantAdmin,
+    actor: Actor,
 ) -> Endpoint:
     """Change an endpoint; what is left out stays."""
     if body.url is not None:
@@ -93,45 +98,51 @@ async def update_endpoint(
 
     def change() -> Endpoint:
         with parts.database.transaction() as session:
-            return Endpoint.of(
-                endpoints.change_endpoint(
-                    session,
-                    tenant_id,
-                    webhook_endpoint_id,
-                    name=body.name,
-                    url=body.url,
-                    events=body.event_types,
-                    enabled=None if body.status is None else body.status == "enabled",
-                )
+            changed = endpoints.change_endpoint(
+                session,
+                tenant_id,
+                webhook_endpoint_id,
+                name=body.name,
+                url=body.url,
+                events=body.event_types,
+                enabled=None if body.status is None else body.status == "enabled",
             )
+            detail = body.model_dump(exclude_unset=True)
+            actor.note(session, "webhook_endpoint.updated", changed.id, detail=detail)
+            return Endpoint.of(changed)
 
     return await run_in_threadpool(change)
 
 
 @router.delete("/webhook_endpoints/{webhook_endpoint_id}")
 def delete_endpoint(
-    webhook_endpoint_id: str, parts: Parts, tenant_id: TenantAdmin
+    webhook_endpoint_id: str, parts: Parts, tenant_id: TenantAdmin, actor: Actor
 ) -> EndpointDeleted:
     """Delete an endpoint; what was not sent yet is not sent."""
     with parts.database.transaction() as session:
         endpoints.delete_endpoint(session, tenant_id, webhook_endpoint_id)
+        actor.note(session, "webhook_endpoint.deleted", webhook_endpoint_id)
     return EndpointDeleted(id=webhook_endpoint_id)
 
 
 @router.post("/webhook_endpoints/{webhook_endpoint_id}/rotate_secret")
 def rotate_secret(
-    webhook_endpoint_id: str, body: RotateSecret, parts: Parts, tenant_id: TenantAdmin
+    webhook_endpoint_id: str,
+    body: RotateSecret,
+    parts: Parts,
+    tenant_id: TenantAdmin,
+    actor: Actor,
 ) -> EndpointWithSecret:
     """Give an endpoint a new secret, which is shown this once."""
     with parts.database.transaction() as session:
-        return EndpointWithSecret.of(
-            endpoints.rotate_secret(
-                session,
-                tenant_id,
-                webhook_endpoint_id,
-                keep_old=body.keep_old_secret_active_for_24_hours,
-            )
+        rotated = endpoints.rotate_secret(
+            session,
+            tenant_id,
+            webhook_endpoint_id,
+            keep_old=body.keep_old_secret_active_for_24_hours,
         )
+        actor.note(session, "webhook_endpoint.secret_rotated", webhook_endpoint_id)
+        return EndpointWithSecret.of(rotated)
 
 
 @router.post("/webhook_endpoints/{webhook_endpoint_id}/test")

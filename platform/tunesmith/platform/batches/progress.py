@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from tunesmith.platform import files
 from tunesmith.platform.database.models import Batch, File
 from tunesmith.platform.files import StoredFile
+from tunesmith.platform.webhooks.events import BATCH_ENDS
+from tunesmith.platform.webhooks.outbox import announce
 
 from .leases import Lease, held
 from .segments import Results
@@ -66,6 +68,7 @@ def end(
         batch.error_file = _add(session, batch, results.errors, "error")
     batch.errors = list(errors) if errors else None
     enter(session, batch, CANCELLED if batch.status == CANCELLING else status)
+    announce(session, batch.tenant_id, BATCH_ENDS[batch.status], batch.id)
     return batch.status
 
 
