@@ -14,6 +14,12 @@ from tests.benchmarks.machine import ROOT, machine, versions
 from . import latency, throughput
 
 
+def _adapters(folder: Path, repeats: int) -> Section:
+    from . import adapters  # loads torch
+
+    return adapters.measure(folder, repeats=repeats)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", type=int, action="append", help="a section's number")
@@ -24,6 +30,7 @@ def main() -> None:
         1: partial(throughput.measure, repeats=options.repeats, seconds=options.seconds),
         2: partial(latency.measure, repeats=options.repeats, seconds=options.seconds),
         3: partial(latency.measure_streams, repeats=options.repeats),
+        4: partial(_adapters, repeats=options.repeats),
     }
     made: list[Section] = []
     context = {"machine": machine(), "versions": versions(), "options": vars(options)}

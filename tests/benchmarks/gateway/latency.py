@@ -124,8 +124,8 @@ def measure_streams(folder: Path, *, repeats: int) -> Section:
         ],
         held_equal={"chunks a stream": chunks},
         method=[
-            f"Chunks 1 ms apart on {RATE} new streams a second; then {STREAMS} streams at once with a"
-            f" chunk every {apart} ms.",
+            f"Chunks 1 ms apart on {RATE} new streams a second; then {STREAMS} streams at once with"
+            f" a chunk every {apart} ms.",
         ],
         runs={"held": [held]},
     )

@@ -53,15 +53,19 @@ def running(
     command: Sequence[str | Path],
     *,
     log: Path,
-    on: int,
+    on: int | None,
     environment: Mapping[str, str] | None = None,
     ready: str,
     seconds: float = 120,
 ) -> Iterator[psutil.Process]:
-    """A process that answers at the URL `ready`; ended with its children at the block's end."""
+    """A process that answers at the URL `ready`; ended with its children at the block's end.
+
+    Args:
+        on: number of the core that it is kept on; None: any.
+    """
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*core(on), *map(str, command)],
+            [*(core(on) if on is not None else ()), *map(str, command)],
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},

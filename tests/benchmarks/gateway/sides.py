@@ -101,7 +101,7 @@ def gateway(folder: Path, *engines: str, model: str = MODEL) -> Iterator[Side]:
         "TUNESMITH_ENGINES": ",".join(engines),
         "TUNESMITH_LOG_FORMAT": "json",
     }
-    home.mkdir(parents=True)
+    home.mkdir(parents=True, exist_ok=True)
     with running(
         [sys.executable, "-m", "tunesmith.gateway"],
         log=folder / "gateway.log",
