@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from tunesmith.gateway.engines.answer import LARGEST
 from tunesmith.gateway.models.catalogue import Target
 from tunesmith.platform.domain.errors import InvalidRequest, TunesmithError, Unavailable
 
@@ -37,6 +38,32 @@ def engine_lost(error: Exception | str) -> Unavailable:
     return Unavailable(
         "The engine was lost while it worked on this request. Try again in some seconds.",
         code="engine_unavailable",
+    )
+
+
+def engine_not_reached(error: Exception) -> Unavailable:
+    """No engine took a connection, in several tries."""
+    log.warning("engine not reached for a request", error=str(error))
+    return Unavailable(
+        "No engine took this request; they may be busy or restarting. Try again in some seconds.",
+        code="engine_unavailable",
+    )
+
+
+def no_socket(error: Exception) -> Unavailable:
+    """The gateway's process can open no connection more."""
+    log.error("no socket left for a connection to an engine: raise `ulimit -n`", error=str(error))
+    return Unavailable(
+        "The gateway has too many connections open. Try again in some seconds.",
+        code="gateway_busy",
+    )
+
+
+def answer_too_large() -> InvalidRequest:
+    """An answer that is not streamed has more bytes than are kept."""
+    return InvalidRequest(
+        f"The answer has more than {LARGEST:,} bytes. Ask for less at once, or for a stream.",
+        code="answer_too_large",
     )
 
 

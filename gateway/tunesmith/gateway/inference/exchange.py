@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tunesmith.gateway.engines.answer import Answer, AnswerLost, AnswerTooLarge
 from tunesmith.gateway.engines.engine import Engine
-from tunesmith.gateway.engines.http_client import Answer, AnswerLost
 from tunesmith.gateway.fairness.turn import Turn
 
-from .errors import engine_lost
+from .errors import answer_too_large, engine_lost
 
 
 class Exchange:
@@ -30,11 +30,14 @@ class Exchange:
 
         Raises:
             Unavailable: the engine ended before the body did.
+            InvalidRequest: it has too many bytes.
         """
         try:
             return await self._answer.read()
         except AnswerLost as error:
             raise engine_lost(error) from error
+        except AnswerTooLarge as error:
+            raise answer_too_large() from error
 
     async def next(self) -> bytes:
         """What has come of the body, empty at its end; raises `AnswerLost` where it is cut."""

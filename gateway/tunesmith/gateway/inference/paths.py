@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tunesmith.gateway.auth import identify_scope, tenant_with
-from tunesmith.gateway.engines.http_client import AnswerLost
+from tunesmith.gateway.engines.answer import AnswerLost
 from tunesmith.gateway.errors import render
 from tunesmith.gateway.resources import Resources
 from tunesmith.platform.domain.errors import InvalidRequest, TooLarge, TunesmithError

@@ -8,21 +8,30 @@ from http import HTTPStatus
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
+from tunesmith.gateway.engines.answer import AnswerLost
 from tunesmith.gateway.engines.engine import Engine
-from tunesmith.gateway.engines.http_client import AnswerLost, ConnectionFailed, EngineClient
+from tunesmith.gateway.engines.http_client import (
+    ConnectionFailed,
+    EngineClient,
+    NoSocket,
+    NotAccepted,
+)
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.fairness.fair_queue import FairQueue
 from tunesmith.gateway.fairness.tenant_line import Priority
 from tunesmith.gateway.models.catalogue import Target
 from tunesmith.platform.domain.errors import Unavailable
 
-from .errors import engine_lost
+from .errors import engine_lost, engine_not_reached, no_socket
 from .exchange import Exchange
 
 _PREFIX = 1024
 """Bytes of a prompt by which requests count as alike: longer than most system prompts' ids."""
 
 _RETRY_AFTER = 5
+
+_CONNECTS = 3
+"""Connections that are tried for a request before it is refused."""
 
 
 @dataclass(slots=True)
@@ -32,6 +41,7 @@ class Message:
     Attributes:
         headers: lines `name: value` with their ends.
         cost: tokens that it is thought to take.
+        reached: whether an engine may have got it.
     """
 
     tenant_id: str
@@ -41,6 +51,7 @@ class Message:
     headers: bytes
     cost: int
     priority: Priority
+    reached: bool = False
 
 
 class Sender:
@@ -80,9 +91,11 @@ class Sender:
     async def send(self, message: Message) -> Exchange:
         """Have an engine that serves the message's target answer it.
 
-        A refused connection has brought nothing to an engine, so another one is asked while there
-        is time. An engine that closes it before its answer's first byte, or that says 503, may
-        have worked on the request; no byte of an answer was given out, and another is asked, once.
+        An engine that takes no connection has got nothing, so another one is asked while there is
+        time. One that closes it before its answer's first byte, or that says 503, may have worked
+        on the request; no byte of an answer was given out, and another is asked, once. The end of
+        a connection that had been used before says little of the engine, which may just have
+        closed an idle one: it is asked again over a new one, and that is the once.
 
         Raises:
             Unavailable: no engine is up or has room in time, or the one asked ended before its
@@ -92,38 +105,58 @@ class Sender:
         affinity = crc32(message.body[:_PREFIX], crc32(message.tenant_id.encode()))
         avoided: Engine | None = None
         asked_again = False
+        connects_left = _CONNECTS
         while True:
             engine = await self.pool.acquire(
                 target.base, target.digest, affinity=affinity, exclude=avoided
             )
             engine.entered(target.digest)
             try:
-                exchange = await self._ask(engine, message)
+                exchange = await self._ask(engine, message, fresh=asked_again)
             except ConnectionFailed as error:
                 engine.left(target.digest)
-                self.pool.refused(engine, error)
-                avoided = engine
+                self._blame(engine, error)
+                connects_left -= 1
+                if not connects_left:
+                    raise engine_not_reached(error) from error
+                avoided = self._if_other(engine, target)
             except AnswerLost as error:
                 engine.left(target.digest)
-                self.pool.failed(engine)
-                if asked_again or error.begun or not self._has_other(engine, target):
+                may_be_well = error.reused and not error.begun
+                avoided = None if may_be_well else self._if_other(engine, target)
+                if not may_be_well:
+                    self.pool.failed(engine)
+                if asked_again or error.begun or not (may_be_well or avoided):
                     raise engine_lost(error) from error
-                asked_again, avoided = True, engine
+                asked_again = True
             except BaseException:  # no turn came, or the client has gone
                 engine.left(target.digest)
                 raise
             else:
-                if (
-                    exchange.status != HTTPStatus.SERVICE_UNAVAILABLE
-                    or asked_again
-                    or not self._has_other(engine, target)
-                ):
+                if exchange.status != HTTPStatus.SERVICE_UNAVAILABLE or asked_again:
+                    return exchange
+                avoided = self._if_other(engine, target)
+                if avoided is None:
                     return exchange
                 exchange.close(0)
                 self.pool.failed(engine)
-                asked_again, avoided = True, engine
+                asked_again = True
 
-    async def _ask(self, engine: Engine, message: Message) -> Exchange:
+    def _blame(self, engine: Engine, error: ConnectionFailed) -> None:
+        """Tell the pool of an engine that took no connection.
+
+        Raises:
+            Unavailable: it is this process that could not make one.
+        """
+        if isinstance(error, NoSocket):
+            raise no_socket(error) from error
+        if isinstance(error, NotAccepted):
+            # It may be busy, or stand still for a moment: the requests in it go on.
+            self.pool.failed(engine)
+        else:
+            self.pool.refused(engine, error)
+
+    async def _ask(self, engine: Engine, message: Message, *, fresh: bool) -> Exchange:
         queue = self._queues.get(engine) or self.queue_of(engine)
         turn = queue.try_enter(message.tenant_id, message.cost, message.priority)
         if turn is None:
@@ -132,9 +165,14 @@ class Sender:
         try:
             if digest is not None and digest not in engine.adapters:
                 await self._pull(engine, digest)
+            message.reached = True
             answer = await self._client.post(
-                engine.url, message.path, message.headers, message.body
+                engine.url, message.path, message.headers, message.body, fresh=fresh
             )
+        except asyncio.CancelledError:
+            # What the engine worked for a client that has gone is not known; it was not nothing.
+            turn.leave(None if message.reached else 0)
+            raise
         except BaseException:
             turn.leave(0)
             raise
@@ -164,5 +202,6 @@ class Sender:
                 code="adapter_loading",
             ) from None
 
-    def _has_other(self, engine: Engine, target: Target) -> bool:
-        return any(other is not engine for other in self.pool.serving(target.base))
+    def _if_other(self, engine: Engine, target: Target) -> Engine | None:
+        """The engine, to be avoided, where there is another; else None."""
+        return engine if any(e is not engine for e in self.pool.serving(target.base)) else None
