@@ -22,6 +22,7 @@ from tests.gateway.routes import ALL_ROUTES
 
 MISSING = {
     "alias": "alias-xxxxxxxx",
+    "alias_id": "alias_" + "x" * 24,
     "audit": "audit_log-" + "x" * 24,
     "batch": "batch_" + "x" * 24,
     "batch_file": "file-" + "x" * 24,
@@ -198,7 +199,7 @@ def test_a_foreign_id_is_a_missing_one(world: World, slot: Slot) -> None:
 def test_an_own_id_of_the_wrong_kind_is_a_missing_one(world: World, slot: Slot) -> None:
     named_by = {"model", "checkpoint_model", "alias"} if "alias" in slot.kinds else set(slot.kinds)
     if "model" in slot.kinds or {"file", "batch_file"} & set(slot.kinds):
-        named_by |= {"model", "checkpoint_model", "file", "batch_file", "alias"}
+        named_by |= {"model", "checkpoint_model", "file", "batch_file", "alias", "alias_id"}
     for kind, id_ in world.own.items():
         if kind not in named_by and kind not in slot.kinds:
             answer = world.ask(slot, id_)

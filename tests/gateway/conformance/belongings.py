@@ -35,7 +35,7 @@ def belongings(gateway: Gateway, tenant: Tenant, to: Tenant) -> dict[str, str]:
         tenant, "/v1/uploads", filename="a", purpose="user_data", bytes=6, mime_type="text/plain"
     )
     alias = f"alias-{random_text(8)}"
-    _made(tenant, "/v1/aliases", name=alias, model=BASE)
+    alias_id = _made(tenant, "/v1/aliases", name=alias, model=BASE)
     endpoint = _made(
         tenant,
         "/v1/webhook_endpoints",
@@ -62,6 +62,7 @@ def belongings(gateway: Gateway, tenant: Tenant, to: Tenant) -> dict[str, str]:
         "model": name,
         "digest": digest,
         "alias": alias,
+        "alias_id": alias_id,
         "evaluation": _made(tenant, "/v1/evaluations", model=name, file=tenant.upload()),
         "batch": batch.id,
         "upload": upload,

@@ -109,7 +109,7 @@ IN_QUERIES = [
     Slot("GET", PERMISSIONS + "?after={id}", ("permission",)),
     Slot("GET", PERMISSIONS + "?project_id={id}", ("tenant",), status=200),
     Slot("GET", "/v1/evaluations?after={id}", ("evaluation",)),
-    Slot("GET", "/v1/aliases?after={id}", ("alias",)),
+    Slot("GET", "/v1/aliases?after={id}", ("alias_id",)),
     Slot("GET", "/v1/batches?after={id}", ("batch",)),
     Slot("GET", HOOKS + "?after={id}", ("webhook_endpoint",)),
     Slot("GET", HOOKS + "/{webhook_endpoint}/deliveries?after={id}", ("delivery",)),
