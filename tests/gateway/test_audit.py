@@ -188,3 +188,23 @@ def test_the_administrators_own_key_leaves_acts(sqlite_gateway: Gateway) -> None
     assert found[0]["type"] == "admin_api_key.created"
     assert found[0]["actor"] == {"type": "settings", "id": "settings"}
     assert found[0]["tenant"] is None
+
+
+def test_changes_of_webhooks_leave_acts_without_their_secrets(
+    gateway: Gateway, tenant: Tenant
+) -> None:
+    body = {"name": "ops", "url": "https://93.184.215.14/hook", "event_types": ["batch.completed"]}
+    made = tenant.http.post("/v1/webhook_endpoints", json=body).json()
+    path = f"/v1/webhook_endpoints/{made['id']}"
+    tenant.http.post(path, json={"name": "operations"})
+    tenant.http.post(f"{path}/rotate_secret", json={})
+    tenant.http.delete(path)
+    found = acts(gateway, tenant=tenant.id)[2:]
+    assert [(act["type"], act["target"]) for act in found] == [
+        ("webhook_endpoint.created", made["id"]),
+        ("webhook_endpoint.updated", made["id"]),
+        ("webhook_endpoint.secret_rotated", made["id"]),
+        ("webhook_endpoint.deleted", made["id"]),
+    ]
+    assert found[1]["detail"] == {"name": "operations"}
+    assert "whsec_" not in json.dumps(found)

@@ -20,11 +20,12 @@ from tunesmith.gateway.batches.runner import BatchRunner
 from tunesmith.platform import files, tenants
 from tunesmith.platform.batches import creation, leases, progress, reading
 from tunesmith.platform.batches.segments import Segments
-from tunesmith.platform.database.models import ApiKey, Batch, Tenant
+from tunesmith.platform.database.models import ApiKey, Batch, Tenant, WebhookDelivery
 from tunesmith.platform.domain.errors import NotFound
 from tunesmith.platform.domain.ids import random_text
 from tunesmith.platform.files import StoredFile
 from tunesmith.platform.storage import Storage
+from tunesmith.platform.webhooks import endpoints
 
 if TYPE_CHECKING:
     from tests.platform.conftest import World
@@ -491,3 +492,29 @@ def test_what_a_holder_left_while_it_wrote_the_files_is_finished(desk: Desk) -> 
     assert (row.status, row.completed, row.failed, engine.asked) == ("completed", 0, 3, [])
     assert [found["custom_id"] for found in desk.lines(row.error_file)] == ["r0", "r1", "r2"]
     assert left.errors.storage_key not in desk.storage.list(f"batches/{batch}")
+
+
+def test_its_end_is_told_to_the_tenants_webhooks_once(desk: Desk) -> None:
+    with desk.world.database.transaction() as session:
+        endpoints.create_endpoint(
+            session,
+            desk.tenant,
+            name="ops",
+            url="https://example.com/hook",
+            events=["batch.completed", "batch.failed"],
+        )
+    done, bad = desk.batch([line("r1")]), desk.batch(b"no json\n")
+
+    async def run() -> None:
+        async with running(desk, Engine()):
+            await desk.ended(done)
+            await desk.ended(bad)
+
+    asyncio.run(run())
+    with desk.world.database.reading() as session:
+        told = {
+            (row.event_type, row.payload["data"]["id"])
+            for row in session.scalars(select(WebhookDelivery))
+            if row.payload["data"]["id"] in (done, bad)
+        }
+    assert told == {("batch.completed", done), ("batch.failed", bad)}
