@@ -5,10 +5,12 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 BIN := .venv/bin
 # More arguments for tunesmith or pytest: make up ARGS="--port 9000"
 ARGS ?=
+# Tests of the whole platform run one after the other, all others beside them (tests/conftest.py).
+BESIDE ?= -n 2 --dist loadgroup
 # Where make demo writes its figures as JSON
 REPORT ?=
 
-.PHONY: help demo up doctor environment test test-quick lint format bench-train bench-report lock clean
+.PHONY: help demo up doctor environment test test-quick lint format bench-train bench-report bench-gateway lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,11 +29,11 @@ environment: ## Make .venv from the lock; the other targets do this by themselve
 
 test: lint ## Check style, types and layers, then run the whole test suite (ARGS="-k NAME")
 	@echo "== pytest"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(BESIDE) $(ARGS)
 
 test-quick: lint ## The same without the end-to-end tests
 	@echo "== pytest, without end-to-end"
-	@$(BIN)/python -m pytest --ignore=tests/end_to_end $(ARGS)
+	@$(BIN)/python -m pytest --ignore=tests/end_to_end $(BESIDE) $(ARGS)
 
 lint: environment ## ruff, mypy --strict and the import contracts
 	@echo "== ruff check" && $(BIN)/ruff check .
@@ -48,6 +50,9 @@ bench-train: environment ## Measure the cohort trainer beside TRL, 25 minutes (A
 
 bench-report: environment ## Measure the data report on 100,000 examples with planted defects (ARGS="--rows 20000")
 	@$(BIN)/python -m tests.benchmarks.data_report $(ARGS)
+
+bench-gateway: environment ## Measure the gateway beside LiteLLM and nginx (ARGS="--only 1 --repeats 3")
+	@$(BIN)/python -m tests.benchmarks.gateway $(ARGS)
 
 lock: environment ## Make requirements/lock.txt from pyproject.toml (UPGRADE=1, or UPGRADE=name)
 	@scripts/lock

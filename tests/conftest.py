@@ -25,6 +25,20 @@ def _binaries() -> Path | None:
     return debian[-1].parent if debian else None
 
 
+_END_TO_END = Path(__file__).parent / "end_to_end"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests on one worker of pytest-xdist, and all end-to-end tests on another.
+
+    They start platforms that take all cores: two at once would only wait for each other.
+    """
+    for item in items:
+        whole = _END_TO_END in item.path.parents
+        item.add_marker(pytest.mark.xdist_group("end_to_end" if whole else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """SQLAlchemy URL of an empty database of a running server; `postgres_database` makes more."""
