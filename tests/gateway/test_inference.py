@@ -68,7 +68,8 @@ def test_every_field_is_passed_on_as_it_came(tuned: Tuned) -> None:
         "stop": ["\n"],
     }
     assert tuned.ask(**fields).status_code == 200
-    assert tuned.engine.requests[-1] == fields | {"model": tuned.digest}
+    sent = tuned.engine.requests[-1]
+    assert sent == fields | {"model": tuned.digest, "cache_salt": tuned.tenant.id}
     escaped = b'{"model": "pocket", "messages": [{"role": "user", "content": "\\ud83d\\ude00"}]}'
     headers = {"content-type": "application/json"}
     tuned.tenant.http.post("/v1/chat/completions", content=escaped, headers=headers)

@@ -159,6 +159,8 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
                 defaults=Rates.of_settings(settings),
                 ledger=ledger,
                 metrics=metrics,
+                shares_cache=settings.share_prefix_cache,
+                fetches_urls=settings.engine_fetches_urls,
             ),
         )
         await parts.enter_async_context(

@@ -215,6 +215,16 @@ class Settings(BaseSettings):
     inference_seconds: float = Field(
         default=600.0, gt=0, description="Longest time for an answer that is not streamed."
     )
+    engine_fetches_urls: bool = Field(
+        default=False,
+        description="Whether requests may name images, sound and video by URL, which the engine"
+        " fetches from within its network: give it --allowed-media-domains then.",
+    )
+    share_prefix_cache: bool = Field(
+        default=False,
+        description="Whether tenants share an engine's cache of prompts: more hits where all of"
+        " them send the same text, and one can find out by time what another sent.",
+    )
     redis_url: str = Field(
         default="",
         repr=False,

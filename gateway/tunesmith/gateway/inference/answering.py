@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
+from tunesmith.gateway.engines.answer import AnswerLost
 from tunesmith.gateway.fairness.tenant_line import Priority
 from tunesmith.gateway.limits.admission import Admission
 from tunesmith.gateway.limits.estimate import TokenEstimates
@@ -13,21 +15,30 @@ from tunesmith.gateway.limits.request_limits import RequestLimits
 from tunesmith.gateway.metrics import Metrics
 from tunesmith.gateway.models.catalogue import Catalogue, Choice
 from tunesmith.gateway.usage.ledger import UsageLedger
-from tunesmith.platform.domain.errors import TunesmithError
+from tunesmith.platform.domain.errors import InvalidRequest, Unavailable
 from tunesmith.platform.tenants import Caller
 
 from .asked import Asked
-from .errors import of_engine
+from .errors import is_fault, of_engine
 from .exchange import Exchange
 from .renaming import Relay, Renaming
 from .sending import Message, Sender
-from .usage import Usage, usage_in
+from .usage import Usage, usage_in, usage_in_response
 
-_BYTES_PER_TOKEN = 4
+_MOST_TOKENS = 2**31
+"""What a request counts for at most: a client may ask for 10**400 tokens, which no float holds."""
+
+_WITHOUT_TOKENS = ("/tokenize", "/detokenize")
+"""Paths whose requests are no work for a model."""
 
 
 class Inference:
-    """What answers tenants' requests, by whichever way they come; for one event loop."""
+    """What answers tenants' requests, by whichever way they come; for one event loop.
+
+    Args:
+        shares_cache: whether tenants share an engine's cache of prompts.
+        fetches_urls: whether requests may name files by URL, which the engine fetches.
+    """
 
     def __init__(
         self,
@@ -38,6 +49,8 @@ class Inference:
         defaults: Rates,
         ledger: UsageLedger,
         metrics: Metrics,
+        shares_cache: bool = False,
+        fetches_urls: bool = False,
     ) -> None:
         self.ledger = ledger
         self.pool = sender.pool
@@ -47,6 +60,8 @@ class Inference:
         self._sender = sender
         self._limits = limits
         self._defaults = defaults
+        self._shares_cache = shares_cache
+        self._fetches_urls = fetches_urls
         self._limits_of: dict[str, tuple[Caller, CallerLimits | None]] = {}
 
     async def begin(
@@ -68,32 +83,46 @@ class Inference:
             RateLimited: a limit of the tenant or the key is reached.
             Unavailable: no engine can answer now.
         """
-        assert caller.tenant_id is not None, "the administrator asks no model"
-        choice = await self._catalogue.choose(caller.tenant_id, asked.name, asked.user)
-        estimate = self.estimates.of(choice.model, asked.body, len(asked.raw))
+        tenant_id = caller.tenant_id
+        assert tenant_id is not None, "the administrator asks no model"
+        if not self._fetches_urls:
+            asked.check_urls()
+        choice = await self._catalogue.choose(tenant_id, asked.name, asked.user)
+        estimate = self._estimate(choice, asked)
         limits = self._limits_in_force(caller) if limited else None
         admission = self._limits.admit_now(limits, estimate)
         if admission is None:
             admission = await self._limits.admit(limits, estimate)
-        target = choice.target
+        message: Message | None = None
         try:
-            exchange = await self._sender.send(
-                Message(
-                    tenant_id=caller.tenant_id,
-                    target=target,
-                    path=asked.path,
-                    body=asked.for_engine(target.engine_name),
-                    headers=b"x-request-id: %b\r\n" % request_id.encode(),
-                    cost=estimate,
-                    priority=priority,
-                )
+            target = choice.target
+            message = Message(
+                tenant_id=tenant_id,
+                target=target,
+                path=asked.path,
+                body=asked.for_engine(
+                    target.engine_name, None if self._shares_cache else tenant_id
+                ),
+                headers=b"x-request-id: %b\r\n" % request_id.encode(),
+                cost=estimate,
+                priority=priority,
             )
+            exchange = await self._sender.send(message)
+        except asyncio.CancelledError:
+            # An answer that nobody waited for costs its prompt: what more it was is not known.
+            admission.settle(asked.prompt_tokens if message and message.reached else 0)
+            raise
         except BaseException:
             admission.settle(0)
             raise
         return Generation(
             self, caller, asked, choice=choice, admission=admission, exchange=exchange
         )
+
+    def _estimate(self, choice: Choice, asked: Asked) -> int:
+        if asked.path in _WITHOUT_TOKENS:
+            return 1
+        return min(self.estimates.of(choice.model, asked.body, len(asked.raw)), _MOST_TOKENS)
 
     def _limits_in_force(self, caller: Caller) -> CallerLimits | None:
         known = self._limits_of.get(caller.key_id)
@@ -140,6 +169,7 @@ class Generation:
         self._usage: Usage | None = None
         self._relay: Relay | None = None
         self._answers = False
+        self._abandoned = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -155,43 +185,71 @@ class Generation:
 
         Raises:
             RefusedByEngine: the engine says what is wrong with the request.
+            InvalidRequest: the answer is too large to be kept.
             Unavailable: the engine failed, or was lost.
         """
-        text = await self._exchange.read()
+        pool, engine = self._inference.pool, self._exchange.engine
+        try:
+            text = await self._exchange.read()
+        except (asyncio.CancelledError, InvalidRequest):
+            self._abandoned = True
+            raise
+        except Unavailable:
+            pool.failed(engine)
+            raise
         if self.status != HTTPStatus.OK:
-            if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._inference.pool.failed(self._exchange.engine)
-            raise self._refusal(text)
+            if is_fault(self.status):
+                pool.failed(engine)
+            else:
+                pool.succeeded(engine)
+            raise of_engine(self.status, text, self._choice.target, self._asked)
         self._came()
-        self._usage = usage_in(text)
+        self._usage = self._usage_in(text)
         return self._renaming(text)
 
     async def stream(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Give a streamed answer to `send` as it comes; raises `AnswerLost` where it is cut."""
         self._answers = True
-        relay = self._relay = Relay(self._renaming, drop_usage=not self._asked.wants_usage)
+        relay = self._relay = Relay(
+            self._renaming, drop_usage=not self._asked.wants_usage, usage_in=self._usage_in
+        )
         following = self._exchange.next
-        while chunk := await following():
-            text = relay.passed_on(chunk)
-            if text:
-                await send(text)
+        try:
+            chunk = await following()
+            self._came()
+            while chunk:
+                text = relay.passed_on(chunk)
+                if text:
+                    await send(text)
+                chunk = await following()
+        except AnswerLost:
+            self._inference.pool.failed(self._exchange.engine)
+            raise
         text = relay.rest()
         if text:
             await send(text)
-        self._came()
 
     def end(self) -> None:
         """Count what was used, and let go of the engine."""
-        relay = self._relay
+        asked, relay = self._asked, self._relay
         usage = self._usage if relay is None else relay.usage
-        tokens = (None if usage is None else usage.total) if self._answers else 0
-        self._exchange.close(tokens)
-        self._admission.settle(tokens)
-        if not self._answers:
-            return
         if usage is None and relay is not None and relay.events:
             # Cut before its end, where the engine would have said it: at least a token an event.
-            usage = Usage(len(self._asked.raw) // _BYTES_PER_TOKEN, relay.events)
+            usage = Usage(asked.prompt_tokens, relay.events * asked.tokens_an_event)
+        if not self._answers:
+            # Abandoned: its prompt counts against limits; for turns, the estimate stands.
+            self._exchange.close(None if self._abandoned else 0)
+            self._admission.settle(asked.prompt_tokens if self._abandoned else 0)
+            return
+        tokens: int | None = None
+        if usage is not None:
+            tokens = usage.total
+        elif asked.path in _WITHOUT_TOKENS:
+            tokens = 0
+        elif relay is not None:  # cut before its first event
+            tokens = asked.prompt_tokens
+        self._exchange.close(tokens)
+        self._admission.settle(tokens)
         choice, inference = self._choice, self._inference
         assert self._caller.tenant_id is not None
         inference.ledger.record(
@@ -208,11 +266,12 @@ class Generation:
             inference.metrics.used(choice.target.base, usage.prompt, usage.completion)
 
     @property
+    def _usage_in(self) -> Callable[[bytes], Usage | None]:
+        return usage_in_response if self._asked.path == "/v1/responses" else usage_in
+
+    @property
     def _renaming(self) -> Renaming:
         return Renaming.of(self._choice.target, self._asked.name)
-
-    def _refusal(self, text: bytes) -> TunesmithError:
-        return of_engine(self.status, text, self._choice.target, self._asked.name)
 
     def _came(self) -> None:
         """The engine answers for this model."""

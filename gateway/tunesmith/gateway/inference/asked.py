@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from tunesmith.gateway.strict_json import parse_object
 from tunesmith.platform.domain.errors import InvalidRequest
 
-_ANSWER_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+from .foreign_fields import check_fields, check_urls, may_have_urls
+
+BYTES_PER_TOKEN = 4
 _STATEFUL = ("previous_response_id", "background", "conversation")
 
 
@@ -23,7 +26,6 @@ class Asked:
         user: who it is for: OpenAI's `user`, or `safety_identifier`, which replaces it there.
         streamed: whether the answer comes as server-sent events.
         wants_usage: whether the client asked for the usage event of a stream.
-        most_tokens: of the answer, where the client bounds it.
     """
 
     path: str
@@ -33,7 +35,6 @@ class Asked:
     user: str | None
     streamed: bool
     wants_usage: bool
-    most_tokens: int | None
 
     @classmethod
     def of(cls, path: str, raw: bytes) -> Asked:
@@ -51,6 +52,7 @@ class Asked:
                 param="model",
                 code="missing_required_parameter" if name is None else "invalid_value",
             )
+        check_fields(body)
         if path == "/v1/responses":
             _refuse_state(body)
         user = body.get("user") or body.get("safety_identifier")
@@ -62,26 +64,58 @@ class Asked:
             name,
             user if isinstance(user, str) else None,
             body.get("stream") is True,
-            isinstance(options, dict) and bool(options.get("include_usage")),
-            next((n for k in _ANSWER_LIMITS if type(n := body.get(k)) is int and n > 0), None),
+            options is not None and options.get("include_usage") is True,
         )
 
-    def for_engine(self, model: str) -> bytes:
+    @property
+    def prompt_tokens(self) -> int:
+        """About how many tokens the prompt has, where the engine did not say."""
+        return len(self.raw) // BYTES_PER_TOKEN
+
+    @property
+    def tokens_an_event(self) -> int:
+        """How many tokens an event of a stream may have, as the client asked."""
+        interval = self.body.get("stream_interval")
+        return interval if type(interval) is int and 1 <= interval <= _LONGEST_INTERVAL else 1
+
+    def check_urls(self) -> None:
+        """Refuse URLs that the engine would fetch.
+
+        Raises:
+            InvalidRequest: it has one.
+        """
+        if may_have_urls(self.raw):
+            check_urls(self.body)
+
+    def for_engine(self, model: str, salt: str | None = None) -> bytes:
         """The body under the engine's name of the model.
 
         A stream is asked to end with its usage, which is counted and, where the client did not
         want it, left out. Responses are not kept: an engine would show one tenant's to another.
+
+        Args:
+            salt: of letters, digits and `-_`, in which the engine's cache of prompts is told apart
+                from that of other salts.
         """
+        changes: dict[str, Any] = {}
         if self.path == "/v1/responses":
-            return _encode(self.body | {"model": model, "store": False})
-        if self.streamed and not self.wants_usage and self.path in _WITH_STREAM_OPTIONS:
-            options = self.body.get("stream_options")
-            if options is None or isinstance(options, dict):
-                options = (options or {}) | {"include_usage": True}
-            return _encode(self.body | {"model": model, "stream_options": options})
-        if model == self.name:
-            return self.raw
-        return self._with_name(model) or _encode(self.body | {"model": model})
+            changes["store"] = False
+        elif self.streamed and not self.wants_usage and self.path in _WITH_STREAM_OPTIONS:
+            options = dict(self.body.get("stream_options") or {})
+            # Without `include_usage` it does nothing, and it must not begin to.
+            options.pop("continuous_usage_stats", None)
+            changes["stream_options"] = options | {"include_usage": True}
+        if salt is not None and self.path not in _WITHOUT_CACHE:
+            changes["cache_salt"] = self._salted(salt)
+        if self.body.keys().isdisjoint(changes):
+            renamed = self.raw if model == self.name else self._with_name(model)
+            if renamed is not None:
+                return renamed if not changes else _with_fields(renamed, changes)
+        return _encode(self.body | changes | {"model": model})
+
+    def _salted(self, salt: str) -> str:
+        own = self.body.get("cache_salt")
+        return salt if own is None else f"{salt}-{sha256(own.encode()).hexdigest()[:40]}"
 
     def _with_name(self, model: str) -> bytes | None:
         r"""The bytes as they came with the name replaced, where it is plain which are the name's.
@@ -97,12 +131,23 @@ class Asked:
         return changed if count else None
 
 
+_LONGEST_INTERVAL = 1_000_000
 _WITH_STREAM_OPTIONS = ("/v1/chat/completions", "/v1/completions")
+_WITHOUT_CACHE = ("/tokenize", "/detokenize")
 _NAMED = re.compile(rb'("model"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _encode(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(body).encode()
+
+
+def _with_fields(raw: bytes, fields: dict[str, Any]) -> bytes:
+    """An object's text with fields put before its others, of which it has at least one."""
+    at = raw.index(b"{") + 1
+    return raw[:at] + _encode(fields)[1:-1] + b"," + raw[at:]
 
 
 def _refuse_state(body: dict[str, Any]) -> None:

@@ -13,6 +13,10 @@ from tunesmith.platform.domain.errors import Unavailable
 LOOK_AFTER_SECONDS = 0.02
 """Answers that come sooner need no look at whether their client waits: it costs a task."""
 
+STALLED_SECONDS = 60.0
+"""How long a client may take nothing of a stream that waits for it: it holds a slot of an engine.
+nginx's `send_timeout` is the same."""
+
 
 class WhileConnected:
     """`async with`: cancels the block when the client goes, which is then `ClientDisconnect`.
@@ -22,16 +26,25 @@ class WhileConnected:
     Args:
         seconds: after which the block is cancelled, too, unless it is `answering` by then.
 
+    Attributes:
+        sending: pieces of a stream that were given to the client's connection.
+        sent: those of them that it took. Where one is not taken for `STALLED_SECONDS`, the client
+            counts as gone.
+
     Raises:
+        ClientDisconnect: the client has gone.
         Unavailable: there was no answer in time.
     """
 
     def __init__(self, receive: Receive, seconds: float) -> None:
+        self.sending = 0
+        self.sent = 0
         self._receive = receive
         self._seconds: float | None = seconds
         self._gone = False
         self._late = False
         self._over = False
+        self._cancels = 0
         self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> WhileConnected:
@@ -49,7 +62,9 @@ class WhileConnected:
     ) -> None:
         self.over()
         if (self._gone or self._late) and kind is asyncio.CancelledError:
-            if self._task.uncancel() > 0:
+            for _ in range(self._cancels):
+                self._task.uncancel()
+            if self._task.cancelling():
                 return  # somebody else cancels it as well
             if self._gone:
                 raise ClientDisconnect from error
@@ -60,10 +75,11 @@ class WhileConnected:
             ) from error
 
     def answering(self) -> None:
-        """The answer has begun: it may take as long as it takes."""
+        """The answer has begun: it may take as long as it takes, while the client takes it."""
         self._seconds = None
         if self._watch is not None:
             self._timer.cancel()
+            self._look_for_progress(0)
 
     def over(self) -> None:
         """The answer is all but sent: what is received from now on is no reason to end."""
@@ -74,17 +90,34 @@ class WhileConnected:
 
     def _look(self) -> None:
         self._watch = asyncio.create_task(self._wait())
-        if self._seconds is not None:
+        if self._seconds is None:
+            self._look_for_progress(0)
+        else:
             left = self._seconds - LOOK_AFTER_SECONDS
             self._timer = asyncio.get_running_loop().call_later(left, self._be_late)
 
+    def _look_for_progress(self, waiting_for: int) -> None:
+        """Look every now and then: a timer for each piece would cost more than the piece."""
+        if waiting_for > self.sent:
+            self._gone = True
+            self._cancel()
+            return
+        piece = self.sending if self.sending > self.sent else 0
+        self._timer = asyncio.get_running_loop().call_later(
+            STALLED_SECONDS, self._look_for_progress, piece
+        )
+
     def _be_late(self) -> None:
         self._late = True
-        self._task.cancel()
+        self._cancel()
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self._over:
             self._gone = True
-            self._task.cancel()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        self._cancels += 1
+        self._task.cancel()

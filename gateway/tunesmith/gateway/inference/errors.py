@@ -10,9 +10,14 @@ import structlog
 
 from tunesmith.gateway.engines.answer import LARGEST
 from tunesmith.gateway.models.catalogue import Target
-from tunesmith.platform.domain.errors import InvalidRequest, TunesmithError, Unavailable
+from tunesmith.platform.domain.errors import InvalidRequest, NotFound, TunesmithError, Unavailable
+
+from .asked import Asked
 
 log = structlog.get_logger(__name__)
+
+_NO_SUCH_ROUTE = "Not Found"
+"""What vLLM's framework says where there is no such route."""
 
 _STATUSES = frozenset(status.value for status in HTTPStatus)
 
@@ -67,9 +72,25 @@ def answer_too_large() -> InvalidRequest:
     )
 
 
-def of_engine(status: int, body: bytes, target: Target, name: str) -> TunesmithError:
+def is_fault(status: int) -> bool:
+    """Whether an engine's answer tells of a fault of the platform's, not of the request's.
+
+    Redirections are none of vLLM's, and 401 and 403 are about the gateway's own access.
+    """
+    return (
+        status < HTTPStatus.BAD_REQUEST
+        or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+
+
+def of_engine(status: int, body: bytes, target: Target, asked: Asked) -> TunesmithError:
     """An engine's error answer as an error of ours. Digests are replaced by the model's name."""
     message, param = _read(body)
+    name = asked.name
+    if status == HTTPStatus.NOT_FOUND and message == _NO_SUCH_ROUTE:
+        # Newer engines have only the routes of what their base is made for.
+        return NotFound(f"The engine of `{name}` does not serve this route.", code="not_served")
     if target.digest is not None:
         if status == HTTPStatus.NOT_FOUND:
             log.error("engine lacks an adapter", adapter=target.digest, said=message)
@@ -86,7 +107,7 @@ def of_engine(status: int, body: bytes, target: Target, name: str) -> TunesmithE
                 param="model",
             )
         message = message.replace(target.digest, name)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if is_fault(status):
         log.error("engine failed", status=status, said=message)
         return Unavailable(
             "The engine failed on this request. Try again in some seconds.", code="engine_error"

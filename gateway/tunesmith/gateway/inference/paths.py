@@ -124,7 +124,9 @@ async def _stream(generation: Generation, connected: WhileConnected, send: Send)
     await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
 
     async def pass_on(text: bytes) -> None:
+        connected.sending += 1
         await send({"type": "http.response.body", "body": text, "more_body": True})
+        connected.sent = connected.sending
 
     try:
         await generation.stream(pass_on)
@@ -149,6 +151,8 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
         return body
     parts = [body]
     size = len(body)
+    if size > MAX_BODY:
+        raise _too_large()
     while message.get("more_body"):
         message = await receive()
         if message["type"] == "http.disconnect":

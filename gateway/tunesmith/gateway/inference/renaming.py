@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -58,14 +59,22 @@ class Relay:
 
     Args:
         drop_usage: leave out the event that has nothing but the usage.
+        usage_in: reads the usage of a part of the stream.
     """
 
-    def __init__(self, renaming: Renaming, *, drop_usage: bool = False) -> None:
+    def __init__(
+        self,
+        renaming: Renaming,
+        *,
+        drop_usage: bool = False,
+        usage_in: Callable[[bytes], Usage | None] = usage_in,
+    ) -> None:
         self.usage: Usage | None = None
         """The last that was in the stream; it includes those before it."""
         self.events = 0
         self._renaming = renaming
         self._drop_usage = drop_usage
+        self._usage_in = usage_in
         self._rest = b""
 
     def passed_on(self, chunk: bytes) -> bytes:
@@ -76,9 +85,9 @@ class Relay:
         else:
             end = text.rfind(b"\n") + 1
             text, self._rest = text[:end], text[end:]
-        self.events += text.count(b"data: ")
+        self.events += text.count(b"data: {")
         if b'"usage"' in text:
-            usage = usage_in(text)
+            usage = self._usage_in(text)
             if usage is not None:
                 self.usage = usage
                 if self._drop_usage:

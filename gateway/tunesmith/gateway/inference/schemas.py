@@ -89,7 +89,11 @@ def _route(
 ) -> dict[str, Any]:
     content = {"application/json": {"schema": answer}}
     if streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {
+            "schema": {
+                "description": "Events whose `data` is a JSON object; or `[DONE]`, the last."
+            }
+        }
     return {
         "post": {
             "tags": ["inference"],

@@ -27,6 +27,33 @@ class Usage:
         return self.prompt + self.completion
 
 
+def usage_in_response(text: bytes) -> Usage | None:
+    """The usage of a response, or of the last event in a part of a stream that reports one.
+
+    A response repeats the tools that were asked for, whose schemas may have a `usage` of the
+    client's making; so it is parsed, and only its own counts.
+    """
+    if not text.startswith((b"event:", b"data:", b":")):
+        return _of_response(text)
+    for line in reversed(text.splitlines()):
+        if line.startswith(b"data:") and b'"usage"' in line:
+            usage = _of_response(line[5:])
+            if usage is not None:
+                return usage
+    return None
+
+
+def _of_response(text: bytes) -> Usage | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(value, dict) and isinstance(value.get("response"), dict):
+        value = value["response"]
+    usage = value.get("usage") if isinstance(value, dict) else None
+    return _read(usage) if isinstance(usage, dict) else None
+
+
 def usage_in(text: bytes) -> Usage | None:
     """The last usage that a (part of an) answer reports, if it does."""
     start = text.rfind(b'"usage":')
