@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tunesmith.gateway.inference.renaming import Relay, Renaming
-from tunesmith.gateway.inference.usage import Usage, usage_in
+from tunesmith.gateway.inference.usage import Usage, usage_in, usage_in_response
 from tunesmith.gateway.models.catalogue import Target
 
 DIGEST = "ab" * 32
@@ -92,3 +92,22 @@ def test_a_usage_event_that_was_not_asked_for_is_left_out(size: int) -> None:
     # A line of its own may be left of the empty one that ended the event: it says nothing.
     assert b"".join(texts).replace(b"\n\n\n", b"\n\n") == chunk + b"data: [DONE]\n\n"
     assert usage == Usage(7, 1)
+
+
+def test_a_tools_schema_is_no_usage_of_a_response() -> None:
+    tools = [{"parameters": {"usage": {"input_tokens": 0, "output_tokens": 0}}}]
+    usage = {"input_tokens": 5, "output_tokens": 2}
+    whole = {"object": "response", "usage": usage, "tools": tools}
+    assert usage_in_response(json.dumps(whole).encode()) == Usage(5, 2)
+    begun = {"type": "response.created", "response": whole | {"usage": None}}
+    ended = {"type": "response.completed", "response": whole}
+    first, last = (f"event: x\ndata: {json.dumps(each)}\n\n".encode() for each in (begun, ended))
+    assert usage_in_response(first) is None
+    assert usage_in_response(first + last) == Usage(5, 2)
+    assert usage_in_response(b"data: [DONE]\n\n") is None
+
+
+def test_events_are_counted_by_their_beginnings() -> None:
+    relay = Relay(Renaming.of(Target("pocket", None), "pocket"))
+    relay.passed_on(b': a comment\n\ndata: {"a":1}\n\ndata: {"b":"data: {"}\n\ndata: [DONE]\n\n')
+    assert relay.events == 3  # a text that looks like one only adds to its own tenant's bill
