@@ -174,7 +174,7 @@ def unreferred(session: Session, *, older_than: float) -> list[str]:
 
 def _references(
     is_model: ColumnElement[bool], is_parent: ColumnElement[bool]
-) -> Sequence[Select[tuple[int]]]:
+) -> Sequence[Select[int]]:
     """What may refer to an adapter: by a model's digest, or by the one that a job continues."""
     unfinished = Job.status.in_(sorted(UNFINISHED))
     return (

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    false,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -32,6 +43,16 @@ class Tenant(Base):
     """An organisation: owns keys, files, jobs and models."""
 
     __tablename__ = "tenants"
+    __table_args__ = tuple(
+        Index(
+            f"tenants_by_{flag}",
+            "last_claimed_at",
+            "seq",
+            sqlite_where=text(f"{flag} = 1"),
+            postgresql_where=text(flag),
+        )
+        for flag in ("has_unread", "has_queued")
+    )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(128), unique=True)
@@ -41,6 +62,9 @@ class Tenant(Base):
     policy: Mapped[dict[str, Any] | None]  # its bar and forgetting limit; none means the defaults
     limits: Mapped[dict[str, Any] | None]  # those that are its own; the settings' where none
     suspended_at: Mapped[float | None]
+    # Set by triggers when a job comes to wait: see `tunesmith.platform.jobs.turns`.
+    has_unread: Mapped[bool] = mapped_column(default=False, server_default=false())
+    has_queued: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class ApiKey(Base):
@@ -80,11 +104,20 @@ class File(Base):
 
     __tablename__ = "files"
     __table_args__ = (
+        Index("files_by_tenant", "tenant_id", "seq"),
+        Index(
+            "files_by_size",
+            "tenant_id",
+            "expires_at",
+            "bytes",
+            sqlite_where=_LIVE,
+            postgresql_where=_LIVE,
+        ),
         Index("files_by_expiry", "expires_at", sqlite_where=_EXPIRES, postgresql_where=_EXPIRES),
     )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(String(64), unique=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     filename: Mapped[str] = mapped_column(Text)
     purpose: Mapped[str] = mapped_column(String(32))
     bytes: Mapped[int] = mapped_column(BigInteger)
@@ -207,6 +240,14 @@ class Model(Base):
         Index("models_by_tenant", "tenant_id", "seq"),
         Index("models_by_adapter", "adapter_digest"),
         Index("models_by_job", "job_id"),
+        Index(
+            "models_living",
+            "tenant_id",
+            "adapter_digest",
+            "job_id",
+            sqlite_where=_LIVE,
+            postgresql_where=_LIVE,
+        ),
     )
     seq: Mapped[int] = mapped_column(_Sequence, primary_key=True, autoincrement=True)
     name: Mapped[str] = mapped_column(String(512))

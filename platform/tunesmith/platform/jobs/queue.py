@@ -6,11 +6,10 @@ by whoever asks next, and the former holder's reports are refused (`LeaseLost`).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.database.clock import now
@@ -22,6 +21,7 @@ from tunesmith.platform.limits_schema import Limits
 from tunesmith.platform.quotas import NO_LIMITS, may_train, own_or
 
 from .moves import add_event, locked_job, move
+from .turns import no_turn, tenants_in_turn
 
 
 @dataclass(frozen=True)
@@ -62,33 +62,20 @@ def claim(
     moment = now(session)
     # The condition on the lease and the order are such that only `jobs_by_status` fits them: by
     # `seq`, the planners walk through all jobs of all tenants in the hope of meeting one soon.
-    waiting = [Job.status == status, func.coalesce(Job.lease_expires_at, 0.0) <= moment]
+    waiting: list[ColumnElement[bool]] = [
+        Job.status == status,
+        func.coalesce(Job.lease_expires_at, 0.0) <= moment,
+    ]
     if bases is not None:
         waiting.append(Job.base_name.in_(bases))
-    in_order = (Job.created_at, Job.seq)
-    has_waiting = (
-        select(Job.seq)
-        .where(Job.tenant_id == Tenant.id, *waiting)
-        .order_by(*in_order)
-        .limit(1)
-        .correlate(Tenant)
-        .scalar_subquery()
-        .is_not(None)
-    )
-    tenants = session.execute(
-        select(Tenant.id, Tenant.last_claimed_at, Tenant.limits)
-        .where(has_waiting)
-        .order_by(Tenant.seq)
-    ).all()
-    busy = Counter(session.scalars(select(Job.tenant_id).where(Job.lease_expires_at > moment)))
-    for tenant_id, _, own in sorted(tenants, key=lambda tenant: (busy[tenant.id], tenant[1])):
+    for tenant_id, served_at, own in tenants_in_turn(session, status, moment, waiting):
         most = own_or(limits, own).running_jobs if status == JobStatus.QUEUED else None
         if most is not None and not may_train(session, tenant_id, most):
             continue
         first = (
             select(Job)
             .where(Job.tenant_id == tenant_id, *waiting)
-            .order_by(*in_order)
+            .order_by(Job.created_at, Job.seq)
             .limit(1)
             .with_for_update(skip_locked=True)
             .execution_options(populate_existing=True)
@@ -106,6 +93,7 @@ def claim(
         job.lease_expires_at = moment + seconds
         session.execute(update(Tenant).where(Tenant.id == tenant_id).values(last_claimed_at=moment))
         session.flush()
+        no_turn(session, status, before=served_at)
         return Lease(job.id, job.lease_token, job.lease_expires_at)
     return None
 
@@ -194,7 +182,7 @@ def requeue_abandoned(session: Session, *, max_attempts: int) -> list[str]:
             Job.status == JobStatus.RUNNING,
             or_(Job.lease_expires_at.is_(None), Job.lease_expires_at <= moment),
         )
-        .order_by(Job.seq)
+        .order_by(Job.tenant_id, Job.seq)  # a move locks the tenant: everywhere in one order
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     ).all()

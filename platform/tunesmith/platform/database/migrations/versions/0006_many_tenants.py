@@ -21,6 +21,40 @@ LEASED = sa.text("lease_expires_at IS NOT NULL")
 EXPIRES = sa.text("expires_at IS NOT NULL AND deleted_at IS NULL")
 CONTINUED = sa.text("parent_digest IS NOT NULL")
 
+# The status of jobs that wait, and the flag of tenants that have such a job.
+FLAGS = {"validating_files": "has_unread", "queued": "has_queued"}
+TRIGGERS = {
+    "sqlite": [
+        f"""
+        CREATE TRIGGER jobs_{flag}_{name} AFTER {event} ON jobs WHEN NEW.status = '{status}'
+        BEGIN
+            UPDATE tenants SET {flag} = 1 WHERE id = NEW.tenant_id;
+        END
+        """  # noqa: S608 - of the names above
+        for status, flag in FLAGS.items()
+        for name, event in (("new", "INSERT"), ("again", "UPDATE OF status"))
+    ],
+    "postgresql": [
+        """
+        CREATE FUNCTION jobs_wait() RETURNS trigger AS $$
+        BEGIN
+            IF NEW.status = 'validating_files' THEN
+                UPDATE tenants SET has_unread = true WHERE id = NEW.tenant_id;
+            ELSE
+                UPDATE tenants SET has_queued = true WHERE id = NEW.tenant_id;
+            END IF;
+            RETURN NULL;
+        END
+        $$ LANGUAGE plpgsql
+        """,
+        """
+        CREATE TRIGGER jobs_wait AFTER INSERT OR UPDATE OF status ON jobs
+        FOR EACH ROW WHEN (NEW.status IN ('validating_files', 'queued'))
+        EXECUTE FUNCTION jobs_wait()
+        """,
+    ],
+}
+
 
 def _json() -> sa.JSON:
     return sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), "postgresql")
@@ -29,6 +63,23 @@ def _json() -> sa.JSON:
 def upgrade() -> None:
     op.add_column("tenants", sa.Column("limits", _json(), nullable=True))
     op.add_column("tenants", sa.Column("suspended_at", sa.Float(precision=53), nullable=True))
+    for status, flag in FLAGS.items():
+        op.add_column(
+            "tenants", sa.Column(flag, sa.Boolean(), nullable=False, server_default=sa.false())
+        )
+        op.create_index(
+            f"tenants_by_{flag}",
+            "tenants",
+            ["last_claimed_at", "seq"],
+            sqlite_where=sa.text(f"{flag} = 1"),
+            postgresql_where=sa.text(flag),
+        )
+        tenants = sa.table("tenants", sa.column("id"), sa.column(flag, sa.Boolean()))
+        jobs = sa.table("jobs", sa.column("tenant_id"), sa.column("status"))
+        waiting = sa.select(jobs.c.tenant_id).where(jobs.c.status == status)
+        op.execute(tenants.update().where(tenants.c.id.in_(waiting)).values({flag: sa.true()}))
+    for statement in TRIGGERS[op.get_bind().dialect.name]:
+        op.execute(statement)
     op.add_column("api_keys", sa.Column("expires_at", sa.Float(precision=53), nullable=True))
     op.add_column("api_keys", sa.Column("scopes", _json(), nullable=True))
     op.add_column("api_keys", sa.Column("limits", _json(), nullable=True))
@@ -38,6 +89,22 @@ def upgrade() -> None:
         sa.Column("cached_tokens", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
     )
     op.create_index("usage_by_day", "usage", ["day"])
+    op.drop_index("ix_files_tenant_id", "files")
+    op.create_index("files_by_tenant", "files", ["tenant_id", "seq"])
+    op.create_index(
+        "files_by_size",
+        "files",
+        ["tenant_id", "expires_at", "bytes"],
+        sqlite_where=LIVE,
+        postgresql_where=LIVE,
+    )
+    op.create_index(
+        "models_living",
+        "models",
+        ["tenant_id", "adapter_digest", "job_id"],
+        sqlite_where=LIVE,
+        postgresql_where=LIVE,
+    )
     op.create_index(
         "files_by_expiry",
         "files",
