@@ -118,16 +118,17 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _stream(generation: Generation, connected: WhileConnected, send: Send) -> None:
-    headers = _STREAM_HEADERS + [
-        (name.encode(), value.encode()) for name, value in generation.headers.items()
-    ]
-    await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
-
     async def pass_on(text: bytes) -> None:
         connected.sending += 1
         await send({"type": "http.response.body", "body": text, "more_body": True})
         connected.sent = connected.sending
 
+    headers = _STREAM_HEADERS + [
+        (name.encode(), value.encode()) for name, value in generation.headers.items()
+    ]
+    connected.sending += 1
+    await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+    connected.sent += 1
     try:
         await generation.stream(pass_on)
     except AnswerLost as error:
