@@ -16,9 +16,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from .fake_answers import embedding, response, response_events, text_of_tokens, tokens
 from .serving import Served
 
 WORDS = ("Hel", "lo", " wor", "ld")
+
+_ANSWERS = {
+    "/v1/embeddings": embedding,
+    "/v1/responses": response,
+    "/tokenize": tokens,
+    "/detokenize": text_of_tokens,
+}
 
 
 class FakeEngine:
@@ -62,6 +70,10 @@ class FakeEngine:
             Route("/v1/models", self._models),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/completions", self._completion, methods=["POST"]),
+            Route("/v1/embeddings", self._other, methods=["POST"]),
+            Route("/v1/responses", self._other, methods=["POST"]),
+            Route("/tokenize", self._other, methods=["POST"]),
+            Route("/detokenize", self._other, methods=["POST"]),
             Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
         ]
         self._served = Served(Starlette(routes=routes), self._port, lifespan="off")
@@ -108,12 +120,8 @@ class FakeEngine:
         if self.fail_with is not None and not pulled:
             return JSONResponse(self.fail_with[1], status_code=self.fail_with[0])
         model = body["model"]
-        if model != self.base and model not in self.loaded:
-            if model in self.broken:
-                return _error(400, f"LoRA adapter '{model}' was found but could not be loaded.")
-            if model not in self.adapters:
-                return _error(404, f"LoRA adapter {model} does not exist", "NotFoundError")
-            self.loaded.add(model)
+        if (refusal := self._pull(model)) is not None:
+            return refusal
         if pulled:
             return JSONResponse({"choices": []})
         if body.get("stream"):
@@ -136,6 +144,29 @@ class FakeEngine:
                 "usage": {"prompt_tokens": 7, "total_tokens": 11, "completion_tokens": 4},
             }
         )
+
+    def _pull(self, model: str) -> Response | None:
+        """Have the adapter loaded; else why it is not."""
+        if model == self.base or model in self.loaded:
+            return None
+        if model in self.broken:
+            return _error(400, f"LoRA adapter '{model}' was found but could not be loaded.")
+        if model not in self.adapters:
+            return _error(404, f"LoRA adapter {model} does not exist", "NotFoundError")
+        self.loaded.add(model)
+        return None
+
+    async def _other(self, request: Request) -> Response:
+        body = await request.json()
+        self.requests.append(body)
+        if self.fail_with is not None:
+            return JSONResponse(self.fail_with[1], status_code=self.fail_with[0])
+        if (refusal := self._pull(body["model"])) is not None:
+            return refusal
+        path = request.url.path
+        if path == "/v1/responses" and body.get("stream") is True:
+            return StreamingResponse(response_events(body), media_type="text/event-stream")
+        return JSONResponse(_ANSWERS[path](body))
 
     async def _held(self, request: Request) -> None:
         while not self.hold.is_set():

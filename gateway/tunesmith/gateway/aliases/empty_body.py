@@ -14,6 +14,11 @@ from tunesmith.gateway.json_body import JsonRoute
 class MayBeEmpty(JsonRoute):
     """A route that reads no body at all as `{}`."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.body_field is not None:
+            self.openapi_extra = {"requestBody": {"required": False}}
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """`JsonRoute`'s handler, given `{}` where nothing was sent."""
         handle = super().get_route_handler()

@@ -131,8 +131,8 @@ def _metadata_filter(request: Request) -> tuple[dict[str, str], bool]:
         found = _METADATA.fullmatch(name)
         if found:
             pairs[found[1]] = value
-        elif name == "metadata":
-            if value != "null":
+        elif name == "metadata" or name.startswith("metadata["):
+            if name != "metadata" or value != "null":
                 raise InvalidRequest(
                     "Filter by `metadata[key]=value`, or by `metadata=null`.", param="metadata"
                 )
