@@ -54,6 +54,7 @@ from tunesmith.gateway.webhooks.endpoints import router as webhooks
 from tunesmith.gateway.webhooks.sender import WebhookSender
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.database.models import ApiKey
+from tunesmith.platform.jobs.counting import JobCounts
 from tunesmith.platform.request_log import RequestLog, structured_request_log
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
@@ -134,7 +135,7 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
         )
         await parts.enter_async_context(WebhookDeliverer(database, sender))
         metrics.collect_from(partial(figures.of_engines, pool))
-        metrics.collect_from(partial(figures.of_database, database))
+        metrics.collect_from(partial(figures.of_database, database, JobCounts()))
         resources = Resources(
             settings=settings,
             database=database,

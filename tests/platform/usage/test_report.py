@@ -21,7 +21,7 @@ from tunesmith.platform.domain.ids import random_text
 from tunesmith.platform.usage import Counts, UsageKey, add_usage
 from tunesmith.platform.usage import report as report_module
 from tunesmith.platform.usage.report import DIMENSIONS, Report, usage_report
-from tunesmith.platform.usage.stored import GIB, sample, stored_by_day
+from tunesmith.platform.usage.stored import GIB, sample, stored_in
 
 START, END = date(2026, 1, 25), date(2026, 2, 5)
 
@@ -98,9 +98,9 @@ def test_storage_is_the_most_of_a_day(world: World, tmp_path: Path) -> None:
     def seen(day: date) -> int:
         with world.database.transaction() as session:
             sample(session, day)
-            return next(
-                row.bytes for row in stored_by_day(session, tenant, day, day) if row.day == day
-            )
+            [row] = stored_in(session, tenant, day, day, ["day"])
+            assert row.names == {"day": day.isoformat()}
+            return row.bytes
 
     most = seen(START)
     assert most > 20_000

@@ -7,16 +7,15 @@ from collections.abc import Iterable
 
 import structlog
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
-from sqlalchemy import func, select
 
 from tunesmith.gateway.engines.breaker import BreakerState
 from tunesmith.gateway.engines.engine import EngineStatus
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.platform import heartbeats
 from tunesmith.platform.database import Database
-from tunesmith.platform.database.models import Job
 from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.domain.job import JobStatus
+from tunesmith.platform.jobs.counting import JobCounts
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +61,7 @@ def of_engines(
     return [statuses, up, busy, queued, cache, resident, open_, loads, drops]
 
 
-def of_database(database: Database) -> Iterable[GaugeMetricFamily]:
+def of_database(database: Database, counting: JobCounts) -> Iterable[GaugeMetricFamily]:
     """Jobs by status, the silence of those who work alone; that the database is down, if it is."""
     up = GaugeMetricFamily("tunesmith_database_up", "Whether the database answers.")
     jobs = GaugeMetricFamily("tunesmith_jobs", "Fine-tuning jobs by status.", labels=["status"])
@@ -74,9 +73,7 @@ def of_database(database: Database) -> Iterable[GaugeMetricFamily]:
     }
     try:
         with database.reading() as session:
-            counting = select(Job.status, func.count().label("jobs")).group_by(Job.status)
-            rows = session.execute(counting).all()
-            counts = {row.status: row.jobs for row in rows}
+            counts = counting.count(session)
             silent = {name: heartbeats.age(session, name) for name in silences}
     except TunesmithError as error:
         log.warning("no figures of the database", error=error.message)
@@ -84,7 +81,7 @@ def of_database(database: Database) -> Iterable[GaugeMetricFamily]:
         return [up]
     up.add_metric([], 1.0)
     for status in JobStatus:
-        jobs.add_metric([status.value], counts.get(status.value, 0))
+        jobs.add_metric([status.value], counts[status.value])
     for name, seconds in silent.items():
         if seconds is not None:
             silences[name].add_metric([], seconds)

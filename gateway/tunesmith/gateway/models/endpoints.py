@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.audit.acting import Acting, Actor
@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("")
-def list_models(parts: Parts, tenant_id: TenantId) -> ListOf[Model]:
+@router.get("", response_model=ListOf[Model])
+def list_models(parts: Parts, tenant_id: TenantId) -> Response:
     """All bases, the tenant's own tuned models, checkpoints and aliases, and those that others
     let it use.
     """
@@ -37,7 +37,8 @@ def list_models(parts: Parts, tenant_id: TenantId) -> ListOf[Model]:
             for found in all_aliases(session, tenant_id)
             if found.alias.name not in known
         ]
-        return ListOf(data=listed)
+    # Thousands of models: written as JSON here, as FastAPI would check each of them once more.
+    return Response(ListOf[Model](data=listed).model_dump_json(), media_type="application/json")
 
 
 @router.get("/{model:path}")

@@ -92,8 +92,9 @@ class PriceSheet:
         return next((price for price in self.storage if price.as_of <= day), None)
 
     def changes(self, start: date, end: date) -> list[date]:
-        """First days of the spans from `start` to `end` in which no model's price changes."""
+        """First days of the spans from `start` to `end` in which no price changes."""
         days = {price.as_of for prices in self.models.values() for price in prices}
+        days |= {price.as_of for price in self.storage}
         return [start, *sorted(day for day in days if start < day <= end)]
 
 

@@ -17,7 +17,7 @@ from tunesmith.platform.domain.job import JobStatus
 
 from .counts import NOTHING, Counts
 from .price_sheet import PriceSheet
-from .stored import stored_by_day
+from .stored import stored_in
 
 DIMENSIONS = {
     "tenant": UsageTable.tenant_id,
@@ -164,11 +164,9 @@ def _requests(  # noqa: PLR0917 - what a report is asked for
 ) -> _Found:
     """Sums by the database. Where there are prices: of every model, and of every span of them."""
     by = names if sheet is None or "model" in names else (*names, "model")
-    firsts = [start] if sheet is None else sheet.changes(start, end)
-    lasts = [day - timedelta(days=1) for day in firsts[1:]] + [end]
     columns: list[Any] = [DIMENSIONS[name] for name in by]
     sums = [func.sum(getattr(UsageTable, name)) for name in Counts._fields]
-    for first, last in zip(firsts, lasts, strict=True):
+    for first, last in _spans(start, end, sheet):
         query = (
             select(*columns, *sums)
             .where(UsageTable.day.between(first.isoformat(), last.isoformat()))
@@ -189,6 +187,13 @@ def _requests(  # noqa: PLR0917 - what a report is asked for
                 continue
             of = dict(zip(by, values, strict=False))
             yield of, first, Counts(*map(int, values[len(by) :])), 0
+
+
+def _spans(start: date, end: date, sheet: PriceSheet | None) -> list[tuple[date, date]]:
+    """First and last days in which no price changes."""
+    firsts = [start] if sheet is None else sheet.changes(start, end)
+    lasts = [day - timedelta(days=1) for day in firsts[1:]] + [end]
+    return list(zip(firsts, lasts, strict=True))
 
 
 def _trainings(session: Session, tenant_id: str | None, start: date, end: date) -> _Found:
@@ -224,23 +229,20 @@ def _storage(  # noqa: PLR0917 - what a report is asked for
 ) -> list[StoredLine]:
     by = tuple(name for name in ("tenant", "day") if name in names)
     lines: dict[tuple[str, ...], StoredLine] = {}
-    for stored in stored_by_day(session, tenant_id, start, end):
-        of = {"tenant": stored.tenant_id, "day": stored.day.isoformat()}
-        key = tuple(of[name] for name in by)
-        line = lines.setdefault(
-            key, StoredLine(dict(zip(by, key, strict=True)), 0 if "day" in by else None)
-        )
-        if len(lines) > MAX_LINES:
-            raise _too_many()
-        if line.bytes is not None:
-            line.bytes += stored.bytes
-        line.gib_months += stored.gib_months
-        if sheet is not None:
-            price = sheet.of_storage(stored.day)
-            if price is None:
-                line.is_priced = False
-            else:
+    for first, last in _spans(start, end, sheet):
+        price = None if sheet is None else sheet.of_storage(first)
+        for stored in stored_in(session, tenant_id, first, last, by):
+            key = tuple(stored.names.values())
+            line = lines.setdefault(key, StoredLine(stored.names, 0 if "day" in by else None))
+            if len(lines) > MAX_LINES:
+                raise _too_many()
+            if line.bytes is not None:
+                line.bytes += stored.bytes
+            line.gib_months += stored.gib_months
+            if price is not None:
                 line.cost = (line.cost or 0.0) + stored.gib_months * price.per_gib_month
+            elif sheet is not None:
+                line.is_priced = False
     return [lines[key] for key in sorted(lines)]
 
 

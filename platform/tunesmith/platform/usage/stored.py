@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, NamedTuple, cast
 
@@ -18,16 +18,15 @@ GIB = 2**30
 DAYS_PER_MONTH = 365.25 / 12
 
 
-class StoredDay(NamedTuple):
-    """The most bytes that a tenant was seen to have in storage on a day (UTC)."""
+class Stored(NamedTuple):
+    """Bytes of days added up, of each day the most that was seen; `names` says of what."""
 
-    tenant_id: str
-    day: date
+    names: dict[str, str]
     bytes: int
 
     @property
     def gib_months(self) -> float:
-        """The day's part of a month (365.25 / 12 days), for each 2^30 bytes."""
+        """Each day's part of a month (365.25 / 12 days), for each 2^30 bytes."""
         return self.bytes / GIB / DAYS_PER_MONTH
 
 
@@ -67,20 +66,26 @@ def sample(session: Session, day: date) -> int:
     return len(rows)
 
 
-def stored_by_day(
-    session: Session, tenants: str | None, start: date, end: date
-) -> Iterable[StoredDay]:
-    """What a tenant (None: each) had from one day to another, both included, oldest first."""
-    query = (
-        select(StoredBytes.tenant_id, StoredBytes.day, StoredBytes.bytes)
-        .where(StoredBytes.day.between(start.isoformat(), end.isoformat()))
-        .order_by(StoredBytes.day, StoredBytes.tenant_id)
+def stored_in(
+    session: Session, tenant_id: str | None, start: date, end: date, by: Sequence[str] = ()
+) -> list[Stored]:
+    """What a tenant (None: each) had from one day to another, both included.
+
+    Args:
+        by: some of "tenant" and "day"; one sum for each combination that there is.
+    """
+    columns: list[Any] = [{"tenant": StoredBytes.tenant_id, "day": StoredBytes.day}[n] for n in by]
+    query = select(*columns, func.sum(StoredBytes.bytes)).where(
+        StoredBytes.day.between(start.isoformat(), end.isoformat())
     )
-    if tenants is not None:
-        query = query.where(StoredBytes.tenant_id == tenants)
+    if columns:
+        query = query.group_by(*columns)
+    if tenant_id is not None:
+        query = query.where(StoredBytes.tenant_id == tenant_id)
     return [
-        StoredDay(tenant_id, date.fromisoformat(day), int(size))
-        for tenant_id, day, size in session.execute(query)
+        Stored(dict(zip(by, names, strict=True)), int(size))
+        for *names, size in session.execute(query)
+        if size is not None  # the sum of nothing
     ]
 
 
