@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.benchmarks.figures import Section, table, write
 from tests.benchmarks.machine import ROOT, machine, versions
 
-from . import latency, throughput
+from . import growth, latency, throughput
 
 
 def _adapters(folder: Path, repeats: int) -> Section:
@@ -31,6 +31,7 @@ def main() -> None:
         2: partial(latency.measure, repeats=options.repeats, seconds=options.seconds),
         3: partial(latency.measure_streams, repeats=options.repeats),
         4: partial(_adapters, repeats=options.repeats),
+        5: growth.measure,
     }
     made: list[Section] = []
     context = {"machine": machine(), "versions": versions(), "options": vars(options)}
