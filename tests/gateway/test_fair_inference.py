@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 from tests.gateway.chaotic_engine import BASE, Asked, ChaoticEngine, Say, by_chance, response
 
+from tunesmith.gateway.engines.breaker import BreakerState
 from tunesmith.gateway.engines.http_client import EngineClient, NotAccepted
 from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.inference import disconnect
@@ -398,19 +399,29 @@ def test_an_engine_that_stands_still_gets_its_requests_all_the_same() -> None:
             gateway_before([engine.url]) as gateway,
         ):
             connect = gateway.client._connect
-            tries = 0
+            tries, refused = 0, 4
 
             async def busy(url: str, address: Any) -> Any:
                 nonlocal tries
                 tries += 1
-                if tries <= 2:
+                if tries <= refused:
                     raise NotAccepted("busy")
                 return await connect(url, address)
 
             gateway.client._connect = busy  # type: ignore[method-assign]
-            client = Client(gateway, "r", {"model": BASE, "prompt": "x"}, "t")
+            for number in range(3):
+                tries = 0
+                client = Client(gateway, f"r{number}", {"model": BASE, "prompt": "x"}, "t")
+                gateway.client._idle.clear()  # each over a new connection
+                await client.ask()
+                assert (client.status, tries) == (200, 5)
+            (only,) = gateway.pool.engines
+            assert only.is_up
+            assert only.breaker.state is BreakerState.CLOSED
+            tries, refused = 0, 1000
+            gateway.client._idle.clear()
+            client = Client(gateway, "last", {"model": BASE, "prompt": "x"}, "t")
             await client.ask()
-            assert (client.status, tries) == (200, 3)
-            assert gateway.pool.engines[0].is_up
+            assert (client.status, tries) == (503, 5)
 
     asyncio.run(asyncio.wait_for(work(), 30))

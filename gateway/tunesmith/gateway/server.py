@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import sys
 
 import uvicorn
@@ -16,6 +17,7 @@ from tunesmith.platform.settings import Settings
 GRACE_SECONDS = 5
 """Time that requests in flight get to end after SIGTERM or SIGINT; then they are ended."""
 
+_FILES = 65_536
 _COLLECT_AFTER = (20_000, 20, 20)
 
 # Longer than what load balancers keep a connection idle, so that they are the ones to close it.
@@ -31,6 +33,7 @@ def serve(settings: Settings) -> None:
         if in_json and settings.log_format != "console"
         else structured_request_log
     )
+    _allow_many_connections()
     # What lives until the end is looked through no more, and garbage is collected less often:
     # a request makes hundreds of objects and hardly ever a cycle of them.
     gc.freeze()
@@ -48,3 +51,11 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def _allow_many_connections() -> None:
+    """A stream holds two connections; many systems allow 1,024 files unless asked for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -30,8 +30,9 @@ _PREFIX = 1024
 
 _RETRY_AFTER = 5
 
-_CONNECTS = 3
-"""Connections that are tried for a request before it is refused."""
+_CONNECTS = 5
+"""Connections that are tried for a request before it is refused: 10 s to an engine that stands
+still with a full line of connections, as one does that loads an adapter or shares a core."""
 
 
 @dataclass(slots=True)
@@ -115,11 +116,11 @@ class Sender:
                 exchange = await self._ask(engine, message, fresh=asked_again)
             except ConnectionFailed as error:
                 engine.left(target.digest)
-                self._blame(engine, error)
+                avoided = self._if_other(engine, target)
+                self._blame(engine, error, alone=avoided is None)
                 connects_left -= 1
                 if not connects_left:
                     raise engine_not_reached(error) from error
-                avoided = self._if_other(engine, target)
             except AnswerLost as error:
                 engine.left(target.digest)
                 may_be_well = error.reused and not error.begun
@@ -142,19 +143,20 @@ class Sender:
                 self.pool.failed(engine)
                 asked_again = True
 
-    def _blame(self, engine: Engine, error: ConnectionFailed) -> None:
-        """Tell the pool of an engine that took no connection.
+    def _blame(self, engine: Engine, error: ConnectionFailed, *, alone: bool) -> None:
+        """Tell the pool of an engine that took no connection; `alone`: no other serves its base.
 
         Raises:
             Unavailable: it is this process that could not make one.
         """
         if isinstance(error, NoSocket):
             raise no_socket(error) from error
-        if isinstance(error, NotAccepted):
-            # It may be busy, or stand still for a moment: the requests in it go on.
-            self.pool.failed(engine)
-        else:
+        if not isinstance(error, NotAccepted):
             self.pool.refused(engine, error)
+        elif not alone:
+            # It may only stand still for a moment, in which others can have its requests. Where
+            # there are none, nothing is gained by keeping requests from it.
+            self.pool.failed(engine)
 
     async def _ask(self, engine: Engine, message: Message, *, fresh: bool) -> Exchange:
         queue = self._queues.get(engine) or self.queue_of(engine)
