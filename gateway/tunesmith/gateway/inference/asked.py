@@ -53,7 +53,7 @@ class Asked:
                 code="missing_required_parameter" if name is None else "invalid_value",
             )
         check_fields(body)
-        if path == "/v1/responses":
+        if path == _RESPONSES:
             _refuse_state(body)
         user = body.get("user") or body.get("safety_identifier")
         options = body.get("stream_options")
@@ -97,21 +97,23 @@ class Asked:
             salt: of letters, digits and `-_`, in which the engine's cache of prompts is told apart
                 from that of other salts.
         """
-        changes: dict[str, Any] = {}
-        if self.path == "/v1/responses":
+        if salt is not None and self.path in _WITHOUT_CACHE:
+            salt = None
+        if not (self.streamed or self.path == _RESPONSES or "cache_salt" in self.body):
+            renamed = self.raw if model == self.name else self._with_name(model)
+            if renamed is not None:
+                return renamed if salt is None else _with_salt(renamed, salt)
+        changes: dict[str, Any] = {"model": model}
+        if self.path == _RESPONSES:
             changes["store"] = False
         elif self.streamed and not self.wants_usage and self.path in _WITH_STREAM_OPTIONS:
             options = dict(self.body.get("stream_options") or {})
             # Without `include_usage` it does nothing, and it must not begin to.
             options.pop("continuous_usage_stats", None)
             changes["stream_options"] = options | {"include_usage": True}
-        if salt is not None and self.path not in _WITHOUT_CACHE:
+        if salt is not None:
             changes["cache_salt"] = self._salted(salt)
-        if self.body.keys().isdisjoint(changes):
-            renamed = self.raw if model == self.name else self._with_name(model)
-            if renamed is not None:
-                return renamed if not changes else _with_fields(renamed, changes)
-        return _encode(self.body | changes | {"model": model})
+        return _encode(self.body | changes)
 
     def _salted(self, salt: str) -> str:
         own = self.body.get("cache_salt")
@@ -133,6 +135,7 @@ class Asked:
 
 _LONGEST_INTERVAL = 1_000_000
 _WITH_STREAM_OPTIONS = ("/v1/chat/completions", "/v1/completions")
+_RESPONSES = "/v1/responses"
 _WITHOUT_CACHE = ("/tokenize", "/detokenize")
 _NAMED = re.compile(rb'("model"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
@@ -144,10 +147,10 @@ def _encode(body: dict[str, Any]) -> bytes:
     return _ENCODER.encode(body).encode()
 
 
-def _with_fields(raw: bytes, fields: dict[str, Any]) -> bytes:
-    """An object's text with fields put before its others, of which it has at least one."""
-    at = raw.index(b"{") + 1
-    return raw[:at] + _encode(fields)[1:-1] + b"," + raw[at:]
+def _with_salt(raw: bytes, salt: str) -> bytes:
+    """An object's text with a salt before its other fields, of which it has at least one."""
+    at = raw.find(b"{") + 1
+    return b'%b"cache_salt":"%b",%b' % (raw[:at], salt.encode(), raw[at:])
 
 
 def _refuse_state(body: dict[str, Any]) -> None:

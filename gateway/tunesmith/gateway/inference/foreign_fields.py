@@ -10,13 +10,15 @@ from typing import Any
 
 from tunesmith.platform.domain.errors import InvalidRequest
 
-_OPERATORS = (
-    "kv_transfer_params",  # blocks of another engine's cache, by their ids
-    "ec_transfer_params",
-    "request_id",  # ids are the gateway's
-    "priority",  # turns are the gateway's
-    "data_parallel_rank",
-    "lora_request",
+_OPERATORS = frozenset(
+    (
+        "kv_transfer_params",  # blocks of another engine's cache, by their ids
+        "ec_transfer_params",
+        "request_id",  # ids are the gateway's
+        "priority",  # turns are the gateway's
+        "data_parallel_rank",
+        "lora_request",
+    )
 )
 _FLAGS = ("include_usage", "continuous_usage_stats")
 _ASKED_OF = ("messages", "input", "prompt", "previous_input_messages")
@@ -28,8 +30,8 @@ def check_fields(body: Mapping[str, Any]) -> None:
     Raises:
         InvalidRequest: with the field as `param`.
     """
-    for field in _OPERATORS:
-        if field in body and body[field] not in (None, 0):
+    for field in () if _OPERATORS.isdisjoint(body) else sorted(_OPERATORS & body.keys()):
+        if body[field] not in (None, 0):
             raise InvalidRequest(
                 f"`{field}` is not supported: it is for the engine's operator. Leave it out.",
                 param=field,
