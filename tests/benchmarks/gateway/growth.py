@@ -115,6 +115,7 @@ def at(folder: Path, database: str, size: Size, engine: Side, calls: int) -> Fou
         found.memory["start"] = resident_mib(side.process)
         growth_calls.ask(asked, tenants, calls)
         found.memory["calls"] = resident_mib(side.process)
+        growth_calls.chat(asked, tenants, 4 * calls, growth_calls.CHAT)
         growth_calls.chat(asked, tenants, CHATS * calls // CALLS)
         found.memory["chats"] = resident_mib(side.process)
         for least, most in CLASSES:

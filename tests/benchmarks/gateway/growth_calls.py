@@ -23,7 +23,7 @@ UPLOAD, CREATE = "file upload", "job create"
 PAGE, DEEP = "job list, first page", "job list, deep in"
 METRICS, READY, REPORT = "/metrics", "/readyz", "usage report of all tenants"
 LIMITS = "limits and what is used"
-CHAT = "chat completion"
+CHAT, COLD_CHAT = "chat completion, 100 tenants", "chat completion, all tenants"
 
 _EXAMPLE = {
     "messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi."}]
@@ -102,6 +102,15 @@ class Tenants:
         tenant = self.draw(self.models)
         return tenant, self._random.choice(self.models[tenant])
 
+    def some(self, number: int) -> list[int]:
+        """So many tenants that have models, from the largest to the smallest."""
+        known = sorted(self.models)
+        return known[:: max(1, len(known) // number)][:number]
+
+    def one_of(self, pairs: list[tuple[int, str]]) -> tuple[int, str]:
+        """A tenant and a model, each pair as likely."""
+        return self._random.choice(pairs)
+
     def with_models(self, least: int, most: int) -> list[int]:
         """Tenants that have so many models."""
         return [t for t, names in self.models.items() if least <= len(names) <= most]
@@ -147,9 +156,13 @@ def _deep(calls: Calls, tenants: Tenants) -> None:
     calls(DEEP, "GET", path, key_of(tenant))
 
 
-def chat(calls: Calls, tenants: Tenants, times: int) -> None:
-    """Chats with models by chance, one call each."""
+def chat(calls: Calls, tenants: Tenants, times: int, name: str = COLD_CHAT) -> None:
+    """Chats with models by chance, one call each; `CHAT`: with ten models of each of 100 tenants.
+
+    Those are as many as there are at the smallest size: the gateway knows as many of them.
+    """
+    few = [(t, m) for t in tenants.some(100) for m in tenants.models[t][:10]]
     for _ in range(times):
-        tenant, name = tenants.draw_model()
-        body = {"model": name, "messages": [{"role": "user", "content": "Where is it?"}]}
-        calls(CHAT, "POST", "/v1/chat/completions", key_of(tenant), body)
+        tenant, model = tenants.one_of(few) if name == CHAT else tenants.draw_model()
+        body = {"model": model, "messages": [{"role": "user", "content": "Where is it?"}]}
+        calls(name, "POST", "/v1/chat/completions", key_of(tenant), body)
