@@ -67,13 +67,43 @@ def response(body: dict[str, Any], status: str = "completed") -> dict[str, Any]:
 def response_events(body: dict[str, Any]) -> Iterator[bytes]:
     """The same as a stream."""
     at = {"item_id": "msg_1", "output_index": 0, "content_index": 0, "logprobs": []}
+    (item,) = response(body)["output"]
+    (part,) = item["content"]
+    begun = item | {"status": "in_progress", "content": []}
     events: list[tuple[str, dict[str, Any]]] = [
         ("response.created", {"response": response(body, "in_progress")}),
+        ("response.output_item.added", {"output_index": 0, "item": begun}),
+        ("response.content_part.added", at | {"part": part | {"text": ""}}),
         ("response.output_text.delta", at | {"delta": "Hello"}),
         ("response.output_text.delta", at | {"delta": " world"}),
         ("response.output_text.done", at | {"text": TEXT}),
+        ("response.content_part.done", at | {"part": part}),
+        ("response.output_item.done", {"output_index": 0, "item": item}),
         ("response.completed", {"response": response(body)}),
     ]
     for number, (kind, data) in enumerate(events):
         text = json.dumps({"type": kind, "sequence_number": number, **data})
         yield f"event: {kind}\ndata: {text}\n\n".encode()
+
+
+def chat_message(body: dict[str, Any], text: str) -> dict[str, Any]:
+    """The message of a chat: a call of its first tool, JSON by its schema, or else the text."""
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    form = body.get("response_format")
+    tools = body.get("tools")
+    function = tools[0].get("function") if isinstance(tools, list) and tools else None
+    if isinstance(function, dict) and body.get("tool_choice") != "none":
+        arguments = json.dumps(_sample(function.get("parameters") or {}))
+        call = {"name": function["name"], "arguments": arguments}
+        message["content"] = None
+        message["tool_calls"] = [{"id": "call_1", "type": "function", "function": call}]
+    elif isinstance(form, dict) and form.get("type") == "json_schema":
+        message["content"] = json.dumps(_sample(form["json_schema"].get("schema") or {}))
+    return message
+
+
+def _sample(schema: dict[str, Any]) -> Any:
+    kind = schema.get("type")
+    if kind == "object":
+        return {name: _sample(inner) for name, inner in schema.get("properties", {}).items()}
+    return {"integer": 7, "number": 7.5, "boolean": True, "array": []}.get(str(kind), "text")

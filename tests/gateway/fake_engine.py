@@ -16,7 +16,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from .fake_answers import embedding, response, response_events, text_of_tokens, tokens
+from .fake_answers import (
+    chat_message,
+    embedding,
+    response,
+    response_events,
+    text_of_tokens,
+    tokens,
+)
 from .serving import Served
 
 WORDS = ("Hel", "lo", " wor", "ld")
@@ -131,7 +138,9 @@ class FakeEngine:
         text = "".join(WORDS) + f" from {'base' if model == self.base else 'adapter'}"
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
         if kind == "chat.completion":
-            choice["message"] = {"role": "assistant", "content": text}
+            choice["message"] = chat_message(body, text)
+            if choice["message"].get("tool_calls"):
+                choice["finish_reason"] = "tool_calls"
         else:
             choice["text"] = text
         return JSONResponse(
