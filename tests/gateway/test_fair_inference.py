@@ -289,8 +289,11 @@ def test_a_request_may_end_at_any_moment(
     asyncio.run(asyncio.wait_for(work(), 60))
 
 
-def answers_of(
-    *says: Say, body: dict[str, Any] | None = None, before: Callable[[Client], Any] = lambda _: None
+def serve(
+    *says: Say,
+    body: dict[str, Any] | None = None,
+    before: Callable[[Client], Any] = lambda _: None,
+    counted: bool = True,
 ) -> Client:
     """What a client gets from engines that say this, one engine each."""
     random = Random(1)
@@ -303,7 +306,8 @@ def answers_of(
             before(client)
             await client.ask()
             await gateway.assert_at_rest()
-            gateway.assert_counted(client, engines)
+            if counted:
+                gateway.assert_counted(client, engines)
             client.asked = [len(engine.bodies) for engine in engines]  # type: ignore[attr-defined]
             return client
 
@@ -341,28 +345,28 @@ async def cut(asked: Asked) -> None:
 @pytest.mark.parametrize("first", [gone, saying(503)])
 def test_another_engine_is_asked_once_and_not_a_third(first: Say) -> None:
     for _ in range(3):  # whichever engine is first
-        assert answers_of(first, well).status == 200
-    client = answers_of(first, first, first)
+        assert serve(first, well).status == 200
+    client = serve(first, first, first)
     assert client.status == 503
     assert sum(cast(Any, client).asked) == 2
 
 
 @pytest.mark.parametrize("first", [saying(500), saying(400), saying(429), cut])
 def test_nothing_else_is_asked_again(first: Say) -> None:
-    assert sum(cast(Any, answers_of(first, first)).asked) == 1
+    assert sum(cast(Any, serve(first, first)).asked) == 1
 
 
 def test_what_is_the_platforms_fault_is_no_refusal() -> None:
     for status in (201, 307, 401, 403, 500, 599):
-        client = answers_of(saying(status, b'{"error": {"message": "secret"}}'))
+        client = serve(saying(status, b'{"error": {"message": "secret"}}'))
         assert client.status == 503, status
         assert b"secret" not in client.body
 
 
 def test_a_number_of_tokens_that_no_float_holds_is_no_fault_of_ours() -> None:
     for fields in ({"max_tokens": 10**400}, {"max_tokens": 10**18, "n": 10**400}):
-        assert answers_of(well, body=fields).status == 429
-        free = answers_of(well, body=fields, before=lambda c: setattr(c, "limited", False))
+        assert serve(well, body=fields).status == 429
+        free = serve(well, body=fields, before=lambda c: setattr(c, "limited", False))
         assert free.status == 200
 
 
@@ -382,11 +386,50 @@ def test_an_answer_of_many_megabytes_is_passed_on() -> None:
     asyncio.run(asyncio.wait_for(work(), 30))
 
 
+def test_an_engines_error_in_a_stream_is_passed_on_without_the_digest() -> None:
+    async def fails(asked: Asked) -> None:
+        error = json.dumps({"error": {"message": f"{asked.body['model']} broke"}})
+        text = f'data: {{"choices": [{{}}]}}\n\ndata: {error}\n\ndata: [DONE]\n\n'.encode()
+        await asked.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n%b"
+            % (len(text), text)
+        )
+
+    client = serve(fails, body={"model": "ft:0", "stream": True}, counted=False)
+    assert b'"ft:0 broke"' in client.body
+    assert client.body.endswith(b"data: [DONE]\n\n")
+    assert DIGESTS["ft:0"].encode() not in client.body
+
+
+def test_a_stream_of_several_choices_reports_its_usage_once_where_asked() -> None:
+    for options, usages in ((None, 0), ({"include_usage": True}, 1)):
+        body = {"stream": True, "n": 3, "stream_options": options}
+        text = serve(well, body=body).body
+        assert text.count(b'"usage"') == usages
+        assert text.count(b": so many bytes") >= 2, "comments stay"
+
+
+def test_half_an_event_is_ended_before_the_error_that_cut_it() -> None:
+    async def half(asked: Asked) -> None:
+        await asked.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+            b"transfer-encoding: chunked\r\n\r\n"
+            b'1b\r\ndata: {"choices": []}\n\ndata:\r\n'
+        )
+        asked.close(hard=True)
+
+    *events, last = serve(half, body={"stream": True}).body.split(b"\n\n")
+    assert last == b""
+    parts = [json.loads(event.strip()[5:]) for event in events if event.strip()]
+    assert list(parts[0]) == ["choices"]
+    assert parts[-1]["error"]["code"] == "engine_unavailable"
+
+
 def test_a_client_that_takes_nothing_of_its_stream_is_let_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(disconnect, "STALLED_SECONDS", 0.05)
-    client = answers_of(well, body={"stream": True}, before=lambda client: client.reads.clear())
+    client = serve(well, body={"stream": True}, before=lambda client: client.reads.clear())
     assert not client.complete
 
 
