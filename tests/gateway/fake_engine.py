@@ -56,6 +56,8 @@ class FakeEngine:
         """Its page of metrics; none where empty."""
         self.healthy = True
         self.fail_with: tuple[int, dict[str, Any]] | None = None
+        self.drops = 0
+        """Requests for adapters that find theirs dropped on their way."""
         self.hold = threading.Event()
         """Cleared: a generation stops after its first chunk, or before its answer."""
         self.hold.set()
@@ -131,6 +133,10 @@ class FakeEngine:
             return refusal
         if pulled:
             return JSONResponse({"choices": []})
+        if model != self.base and self.drops:
+            self.drops -= 1
+            self.loaded.discard(model)
+            return _error(404, f"The model `{model}` does not exist.", "NotFoundError")
         if body.get("stream"):
             return StreamingResponse(self._stream(body, kind), media_type="text/event-stream")
         self.started.set()

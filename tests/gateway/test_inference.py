@@ -159,6 +159,16 @@ def test_an_engines_failure_is_a_503(tuned: Tuned) -> None:
     assert error_of(answer)["code"] == "engine_error"
 
 
+def test_an_adapter_that_was_dropped_on_the_requests_way_is_pulled_again(tuned: Tuned) -> None:
+    assert tuned.ask().status_code == 200
+    tuned.engine.drops = 1
+    assert tuned.ask().status_code == 200
+    tuned.engine.drops = 2  # once is enough: this is another trouble
+    answer = tuned.ask()
+    assert (answer.status_code, error_of(answer)["code"]) == (503, "adapter_unavailable")
+    assert tuned.ask().status_code == 200
+
+
 @pytest.mark.parametrize("found", [False, True])
 def test_an_adapter_that_the_engine_cannot_have_is_a_503(tuned: Tuned, found: bool) -> None:
     tuned.engine.adapters.clear()

@@ -96,7 +96,8 @@ class Sender:
         time. One that closes it before its answer's first byte, or that says 503, may have worked
         on the request; no byte of an answer was given out, and another is asked, once. The end of
         a connection that had been used before says little of the engine, which may just have
-        closed an idle one: it is asked again over a new one, and that is the once.
+        closed an idle one: it is asked again over a new one, and that is the once. So is one that
+        has just dropped the adapter.
 
         Raises:
             Unavailable: no engine is up or has room in time, or the one asked ended before its
@@ -134,7 +135,18 @@ class Sender:
                 engine.left(target.digest)
                 raise
             else:
-                if exchange.status != HTTPStatus.SERVICE_UNAVAILABLE or asked_again:
+                if asked_again:
+                    return exchange
+                digest = target.digest
+                dropped = exchange.status == HTTPStatus.NOT_FOUND and digest in engine.adapters
+                if dropped and digest is not None:
+                    # It held the adapter and was told to drop it, by another gateway perhaps,
+                    # while this request was on its way: it pulls it anew.
+                    exchange.close(0)
+                    engine.adapters.pop(digest, None)
+                    asked_again = True
+                    continue
+                if exchange.status != HTTPStatus.SERVICE_UNAVAILABLE:
                     return exchange
                 avoided = self._if_other(engine, target)
                 if avoided is None:
