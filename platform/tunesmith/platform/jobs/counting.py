@@ -44,11 +44,11 @@ class JobCounts:
                 newly = ended.where(Job.finished_at <= until, Job.finished_at > self._until)
                 if self._until == float("-inf"):
                     newly = ended.where(Job.finished_at <= until)
-                self._settled.update(dict(session.execute(newly).tuples().all()))
+                self._settled.update({row[0]: row[1] for row in session.execute(newly)})
                 self._until = until
             counts = Counter(self._settled)
             late = ended.where(Job.finished_at > self._until)
-        counts.update(dict(session.execute(late).tuples().all()))
+        counts.update({row[0]: row[1] for row in session.execute(late)})
         unfinished = by_status.where(Job.status.in_(sorted(UNFINISHED)))
-        counts.update(dict(session.execute(unfinished).tuples().all()))
+        counts.update({row[0]: row[1] for row in session.execute(unfinished)})
         return counts
