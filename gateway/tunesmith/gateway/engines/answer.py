@@ -44,6 +44,18 @@ class Source(Protocol):
 class Answer:
     """An engine's answer whose head is here; read it whole, or in pieces as they come."""
 
+    __slots__ = (
+        "_lost",
+        "_most",
+        "_pieces",
+        "_size",
+        "_source",
+        "_waiting",
+        "content_type",
+        "ended",
+        "status",
+    )
+
     def __init__(self, source: Source) -> None:
         self.status = 0
         self.content_type = ""
