@@ -34,6 +34,9 @@ _CONNECTS = 5
 """Connections that are tried for a request before it is refused: 10 s to an engine that stands
 still with a full line of connections, as one does that loads an adapter or shares a core."""
 
+_OF_EVERY_ENGINE = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"})
+"""Routes of which 404 means that the model is not there: others an engine may not serve at all."""
+
 
 @dataclass(slots=True)
 class Message:
@@ -139,7 +142,7 @@ class Sender:
                     return exchange
                 digest = target.digest
                 dropped = exchange.status == HTTPStatus.NOT_FOUND and digest in engine.adapters
-                if dropped and digest is not None:
+                if dropped and digest is not None and message.path in _OF_EVERY_ENGINE:
                     # It held the adapter and was told to drop it, by another gateway perhaps,
                     # while this request was on its way: it pulls it anew.
                     exchange.close(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
@@ -62,7 +62,7 @@ class RequestLimits:
             with suppress(asyncio.CancelledError):
                 await self._task
         with suppress(TimeoutError):
-            leases = [budget.give_back() for budget in self._budgets.values()]
+            leases = [budget.give_back for budget in self._budgets.values()]
             await asyncio.wait_for(_some_at_a_time(leases), _END_SECONDS)
 
     def admit_now(self, caller: CallerLimits | None, tokens: int) -> Admission | None:
@@ -174,6 +174,6 @@ class RequestLimits:
         self._running = {name: c for name, c in self._running.items() if name in counts or c.now}
 
 
-async def _some_at_a_time(work: list[Coroutine[None, None, None]]) -> None:
+async def _some_at_a_time(work: Sequence[Callable[[], Awaitable[None]]]) -> None:
     for start in range(0, len(work), _AT_A_TIME):
-        await asyncio.gather(*work[start : start + _AT_A_TIME])
+        await asyncio.gather(*(begin() for begin in work[start : start + _AT_A_TIME]))
