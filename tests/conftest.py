@@ -15,6 +15,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
+from xdist.scheduler import LoadScopeScheduling
 
 
 def _binaries() -> Path | None:
@@ -25,18 +26,20 @@ def _binaries() -> Path | None:
     return debian[-1].parent if debian else None
 
 
-_END_TO_END = Path(__file__).parent / "end_to_end"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker of pytest-xdist, and all end-to-end tests on another.
+class _EndToEndInARow(LoadScopeScheduling):  # type: ignore[misc]
+    """Each file's tests on one worker of pytest-xdist, and all end-to-end tests on another.
 
     They start platforms that take all cores: two at once would only wait for each other.
     """
-    for item in items:
-        whole = _END_TO_END in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("end_to_end" if whole else str(item.path)))
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "end_to_end" if path.startswith("tests/end_to_end/") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """How tests are spread, where they run on several workers at all."""
+    return _EndToEndInARow(config, log)
 
 
 @pytest.fixture(scope="session")
