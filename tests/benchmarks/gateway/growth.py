@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from .sides import ADMIN_KEY, MANY, Side, stub_engine
 
 SHARES = (0.01, 0.1, 1.0)
 """Sizes, as shares of the full one."""
-CALLS = 500
+CALLS, BLOCKS = 500, 20
+"""Calls of each kind at each size, in so many blocks: the sizes take turns."""
 CHATS = 10_000
 GROWTH = 2.0
 """Times that a p99 may grow by over 100 times the rows. A B-tree of 1,000,000 rows is 1.5 times as
@@ -78,18 +79,87 @@ class Found:
 
 
 def measure(folder: Path, *, shares: Sequence[float] = SHARES, calls: int = CALLS) -> Section:
-    """Times and memory at each size; docs/growth.svg is drawn anew at the full one."""
-    found: list[Found] = []
-    with postgres(folder) as url, stub_engine(folder) as engine, on_last_core():
-        for share in shares:
-            size = Size(*(max(1, int(n * share)) for n in (FULL.tenants, FULL.adapters, FULL.jobs)))
-            database = create_database(url, f"growth_{size.jobs}")
+    """Times and memory at all sizes in turns; docs/growth.svg is drawn anew with the full one."""
+    with postgres(folder) as url, stub_engine(folder) as engine:
+        sizes = [_of(share) for share in shares]
+        databases = [create_database(url, f"growth_{size.jobs}") for size in sizes]
+        for size, database in zip(sizes, databases, strict=True):
             print(f"bench: making {size.jobs:,} jobs and all that belongs to them", flush=True)
             fill(database, size)
-            found.append(at(folder, database, size, engine, calls))
+        with ExitStack() as gateways:
+            asked = [
+                Asked.open(gateways, folder, database, size, engine.url)
+                for size, database in zip(sizes, databases, strict=True)
+            ]
+            with on_last_core():
+                ask(asked, calls)
+        for _ in range(BLOCKS):
+            for one in asked:
+                one.work(calls // BLOCKS)
+    found = [one.found for one in asked]
     if len(found) > 1:
         draw((DOCS if shares[-1] == 1.0 else DOCS.parent / "build" / "bench") / PLOT, found)
     return section(found)
+
+
+def _of(share: float) -> Size:
+    return Size(*(max(1, int(n * share)) for n in (FULL.tenants, FULL.adapters, FULL.jobs)))
+
+
+@dataclass
+class Asked:
+    """A gateway before a database of one size, and what was found so far."""
+
+    database: str
+    side: Side
+    tenants: Tenants
+    found: Found
+
+    @classmethod
+    def open(cls, until: ExitStack, folder: Path, database: str, size: Size, engine: str) -> Asked:
+        """Start the gateway."""
+        side = until.enter_context(_gateway(folder / f"gateway-{size.jobs}", database, engine))
+        return cls(database, side, Tenants(database, size), Found(size))
+
+    def __post_init__(self) -> None:
+        self.port = int(self.side.url.rpartition(":")[2])
+        self.calls = Calls(self.port, self.found.seconds)
+
+    def remember(self, moment: str) -> None:
+        """Note the gateway's memory."""
+        self.found.memory[moment] = resident_mib(self.side.process)
+
+    def work(self, calls: int) -> None:
+        """Have a process of its own do what dispatcher and evaluator do."""
+        module = "tests.benchmarks.gateway.growth_work"
+        command = [*core(OTHER_CORE), sys.executable, "-m", module, self.database, str(calls)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+        for name, times in json.loads(done.stdout).items():
+            self.found.seconds.setdefault(name, []).extend(times)
+
+
+def ask(asked: Sequence[Asked], calls: int) -> None:
+    """Ask all gateways in turns, so that a slow spell of the machine meets all sizes."""
+    for one in asked:
+        growth_calls.ask(Calls(one.port), one.tenants, 20)  # warm
+        one.remember("start")
+    for _ in range(BLOCKS):
+        for one in asked:
+            growth_calls.ask(one.calls, one.tenants, calls // BLOCKS)
+    for one in asked:
+        one.remember("calls")
+    chats = CHATS * calls // CALLS
+    for name, times in ((growth_calls.CHAT, 4 * calls), (growth_calls.COLD_CHAT, chats)):
+        for _ in range(BLOCKS):
+            for one in asked:
+                growth_calls.chat(one.calls, one.tenants, times // BLOCKS, name)
+    for one in asked:
+        one.remember("chats")
+    last = asked[-1]
+    for least, most in CLASSES:
+        known = last.tenants.with_models(least, most)
+        if known:
+            last.found.lists.append(_listing(last.calls, last.tenants, known))
 
 
 def draw(path: Path, found: Sequence[Found]) -> None:
@@ -103,31 +173,6 @@ def draw(path: Path, found: Sequence[Found]) -> None:
             for moment in found[-1].memory
         },
     )
-
-
-def at(folder: Path, database: str, size: Size, engine: Side, calls: int) -> Found:
-    """Measure at one size; the database is changed by it."""
-    tenants = Tenants(database, size)
-    found = Found(size)
-    with _gateway(folder / f"gateway-{size.jobs}", database, engine.url) as side:
-        asked = Calls(int(side.url.rpartition(":")[2]), found.seconds)
-        growth_calls.ask(Calls(asked.port), tenants, 20)  # warm
-        found.memory["start"] = resident_mib(side.process)
-        growth_calls.ask(asked, tenants, calls)
-        found.memory["calls"] = resident_mib(side.process)
-        growth_calls.chat(asked, tenants, 4 * calls, growth_calls.CHAT)
-        growth_calls.chat(asked, tenants, CHATS * calls // CALLS)
-        found.memory["chats"] = resident_mib(side.process)
-        for least, most in CLASSES:
-            known = tenants.with_models(least, most)
-            if known:
-                found.lists.append(_listing(asked, tenants, known))
-    command = [sys.executable, "-m", "tests.benchmarks.gateway.growth_work", database, str(calls)]
-    done = subprocess.run(
-        [*core(OTHER_CORE), *command], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT
-    )
-    found.seconds |= json.loads(done.stdout)
-    return found
 
 
 def _listing(calls: Calls, tenants: Tenants, among: list[int]) -> tuple[int, float]:
@@ -179,7 +224,7 @@ def section(found: Sequence[Found]) -> Section:
         held_equal={"tenants / adapters / jobs": ", ".join(sizes)},
         method=[
             "PostgreSQL with a 2 GiB buffer, on the last core with engine (nginx) and load; the"
-            " gateway on the first. One call after another, over one connection.",
+            " gateways on the first. One call after another, the sizes in turns.",
             "Half of the calls are of tenants by chance, half of tenants by their size, so every"
             " call meets a key that is not in the gateway's memory. All limits are on.",
         ],
@@ -215,7 +260,7 @@ def _gateway(folder: Path, database: str, engine: str) -> Iterator[Side]:
 
 @contextmanager
 def on_last_core() -> Iterator[None]:
-    """Keep this process off the first core, which is the gateway's."""
+    """Keep this process off the first core, which is the gateway's; to start none meanwhile."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {sorted(before)[-1]})
     try:

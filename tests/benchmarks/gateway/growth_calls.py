@@ -132,9 +132,9 @@ def ask(calls: Calls, tenants: Tenants, times: int) -> None:
     for _ in range(times):
         for call in rounds:
             call()
-    for _ in range(max(5, times // 25)):
+    for _ in range(max(1, times // 10)):
         calls(METRICS, "GET", "/metrics", "none")
-    for _ in range(5):
+    for _ in range(max(1, times // 100)):
         calls(REPORT, "GET", "/v1/organization/usage", ADMIN_KEY)
 
 

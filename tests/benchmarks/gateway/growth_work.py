@@ -26,8 +26,10 @@ CLAIM, IDLE_CLAIM, IDLE_EVALUATOR = "claim", "claim, nothing waits", "evaluator'
 LEASES, EXPIRED = "abandoned leases", "expired files"
 FORGOTTEN, STORED = "forgotten adapters", "storage of a day"
 
-_RARE = 5
-"""Calls of what is done once a minute or once an hour."""
+_WARM = 3
+"""Calls before the first that counts: a process's first statements are compiled."""
+_RARE = 25
+"""Of so many calls, one of what is done once a minute or once an hour."""
 
 
 def measure(url: str, calls: int) -> dict[str, list[float]]:
@@ -42,8 +44,9 @@ def measure(url: str, calls: int) -> dict[str, list[float]]:
             yield session
         seconds.setdefault(name, []).append(time.perf_counter() - begun)
 
-    database.ping()
-    for _ in range(calls):
+    for turn in range(-_WARM, calls):
+        if turn == 0:
+            seconds.clear()
         with timed(CLAIM) as session:
             lease = queue.claim(session, "growth", 60.0, status=JobStatus.QUEUED, bases=[BASE])
         assert lease is not None, "there are jobs that wait"
@@ -64,7 +67,7 @@ def measure(url: str, calls: int) -> dict[str, list[float]]:
         STORED: lambda session: sample(session, datetime.now(UTC).date()),
     }
     for name, work in rare.items():
-        for _ in range(_RARE):
+        for _ in range(max(1, calls // _RARE)):
             with timed(name) as session:
                 work(session)
     database.dispose()
