@@ -42,7 +42,8 @@ def main() -> None:
             section = measure(Path(folder))
         print(table(section), end="\n\n", flush=True)
         made.append(section)
-    path = ROOT / "build" / "bench" / "gateway.json"
+    name = "gateway.partial.json" if options.only else "gateway.json"
+    path = ROOT / "build" / "bench" / name
     write(path, made, context)
     print(f"figures: {path.relative_to(ROOT)}")
 

@@ -43,13 +43,11 @@ def test_during_a_rotation_both_secrets_verify_and_no_other() -> None:
         SDK.webhooks.verify_signature("{}", headers, secret=other)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("webhook-id", "evt_2"), ("webhook-timestamp", str(int(time.time()) - 1))],
-)
-def test_id_and_time_are_signed_with_the_body(name: str, value: str) -> None:
-    secret = signing.new_secret()
-    headers = signing.headers([secret], "evt_1", int(time.time()), b"{}") | {name: value}
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp"])
+def test_id_and_time_are_signed_with_the_body(name: str) -> None:
+    secret, now = signing.new_secret(), int(time.time())
+    others = {"webhook-id": "evt_2", "webhook-timestamp": str(now - 1)}
+    headers = signing.headers([secret], "evt_1", now, b"{}") | {name: others[name]}
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify(b"{}", headers)
 
