@@ -37,7 +37,7 @@ class Claim:
 def claim(
     session: Session, table: type[Work], seconds: float, *, max_attempts: int
 ) -> tuple[Claim, Work] | None:
-    """Take the row that waits longest, or one whose holder is lost; None when there is none.
+    """Take a row whose holder is lost, else the one that waits longest; None when there is none.
 
     A row that was taken up `max_attempts` times without an end fails.
     """
@@ -50,7 +50,8 @@ def claim(
     first = (
         select(table)
         .where(free)
-        .order_by(table.seq)
+        # In the order of the index by status: by `seq` alone, planners walk through all that ended.
+        .order_by(table.status, table.seq)
         .limit(1)
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
