@@ -34,6 +34,7 @@ def plot(
     _draw(middle, {"p99": lists})
     middle.set(title="/v1/models by its length", xlabel="models in the list", ylabel="ms")
     middle.set_yscale("log")
+    middle.set_ylim(bottom=1)
     _draw(right, memory)
     right.set(title="memory of the gateway", xlabel="jobs in the database", ylabel="MiB")
     right.set_ylim(bottom=0)
