@@ -15,7 +15,7 @@ from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.gateways import BASE, Gateway, Tenant, error_of, wait_for
 
 from tunesmith.gateway.usage.ledger import UsageLedger
-from tunesmith.gateway.usage.sampling import StorageSampler
+from tunesmith.gateway.usage.sampling import storage_sampler
 from tunesmith.platform import tenants
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.usage import Counts, UsageKey, UsageRow, add_usage, usage_of
@@ -265,7 +265,7 @@ def test_storage_is_sampled_at_the_start(gateway: Gateway, tenant: Tenant) -> No
     tenant.upload()
 
     async def run() -> None:
-        async with StorageSampler(gateway.database):
+        async with storage_sampler(gateway.database):
             await asyncio.to_thread(
                 wait_for, lambda: bool(tenant.http.get("/v1/usage").json()["storage"])
             )

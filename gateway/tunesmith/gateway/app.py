@@ -44,11 +44,11 @@ from tunesmith.gateway.request_context import RequestContext
 from tunesmith.gateway.resources import Resources, State
 from tunesmith.gateway.tenants.endpoints import router as tenants
 from tunesmith.gateway.uploads.endpoints import router as uploads
-from tunesmith.gateway.uploads.sweeping import UploadSweeper
+from tunesmith.gateway.uploads.sweeping import upload_sweeper
 from tunesmith.gateway.usage.endpoints import router as usage
 from tunesmith.gateway.usage.ledger import UsageLedger
 from tunesmith.gateway.usage.organization import router as organization
-from tunesmith.gateway.usage.sampling import StorageSampler
+from tunesmith.gateway.usage.sampling import storage_sampler
 from tunesmith.gateway.webhooks.deliverer import WebhookDeliverer
 from tunesmith.gateway.webhooks.endpoints import router as webhooks
 from tunesmith.gateway.webhooks.sender import WebhookSender
@@ -128,8 +128,8 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
         parts.push_async_callback(client.close)
         catalogue = Catalogue(database)
         storage = Storage(settings.storage_url)
-        await parts.enter_async_context(UploadSweeper(database, storage))
-        await parts.enter_async_context(StorageSampler(database))
+        await parts.enter_async_context(upload_sweeper(database, storage))
+        await parts.enter_async_context(storage_sampler(database))
         sender = await parts.enter_async_context(
             WebhookSender(private=settings.webhook_private_addresses)
         )

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from tunesmith.gateway.recurring import Recurring
 from tunesmith.platform.batches import leases
 from tunesmith.platform.batches.leases import Lease
 from tunesmith.platform.database import Database
@@ -51,12 +52,11 @@ class BatchRunner:
             database, storage, ask, find_model, concurrency, asyncio.Semaphore(concurrency)
         )
         self._lease_seconds = lease_seconds
-        self._poll_seconds = poll_seconds
         self._working: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._claiming = Recurring(self._claim_all, seconds=poll_seconds, name="claim batches")
 
     async def __aenter__(self) -> BatchRunner:
-        self._task = asyncio.create_task(self._keep_claiming(), name="claim batches")
+        await self._claiming.__aenter__()
         return self
 
     async def __aexit__(
@@ -66,21 +66,14 @@ class BatchRunner:
         trace: TracebackType | None,
     ) -> None:
         """End in order: answers that have come are kept, and batches given back at once."""
-        if self._task is not None:
-            await end_tasks(self._task)
+        await self._claiming.__aexit__(kind, error, trace)
         await end_tasks(*self._working)
 
-    async def _keep_claiming(self) -> None:
-        while True:
-            claimed = None
-            if len(self._working) < self._means.concurrency:
-                try:
-                    claimed = await run_in_threadpool(self._claim)
-                except (TunesmithError, SQLAlchemyError) as error:
-                    log.warning("batches not looked for", error=str(error))
+    async def _claim_all(self) -> None:
+        while len(self._working) < self._means.concurrency:
+            claimed = await run_in_threadpool(self._claim)
             if claimed is None:
-                await asyncio.sleep(self._poll_seconds)
-                continue
+                return
             task = asyncio.create_task(self._work(*claimed), name=f"work on {claimed[1].id}")
             self._working.add(task)
             task.add_done_callback(self._working.discard)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from types import TracebackType
 
@@ -10,6 +9,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from tunesmith.gateway.recurring import Recurring
 from tunesmith.platform.database import Database
 from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.domain.ids import random_text
@@ -28,15 +28,14 @@ class LiveGateways:
 
     def __init__(self, database: Database, *, seconds: float = BEAT_SECONDS) -> None:
         self._database = database
-        self._seconds = seconds
+        self._beating = Recurring(self.beat, seconds=seconds, name="beat")
         self._id = random_text()
         self._place = ALONE
         self._beats = 0
-        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> LiveGateways:
-        await self.beat()
-        self._task = asyncio.create_task(self._keep_beating(), name="beat")
+        await self.beat()  # its place is known before the first request comes
+        await self._beating.__aenter__()
         return self
 
     async def __aexit__(
@@ -45,10 +44,7 @@ class LiveGateways:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._beating.__aexit__(kind, error, trace)
         with suppress(TunesmithError, SQLAlchemyError):  # it counts as gone in some seconds anyway
             await run_in_threadpool(self._end)
 
@@ -77,8 +73,3 @@ class LiveGateways:
     def _end(self) -> None:
         with self._database.transaction() as session:
             gateway_ends(session, self._id)
-
-    async def _keep_beating(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds)
-            await self.beat()

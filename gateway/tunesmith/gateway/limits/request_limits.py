@@ -8,6 +8,7 @@ from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 
+from tunesmith.gateway.recurring import Recurring
 from tunesmith.platform.limits.gateways import ALONE, Place
 
 from .admission import Admission, Gate, Running
@@ -45,10 +46,10 @@ class RequestLimits:
         self._running: dict[str, Running] = {}
         self._forget_at = clock() + FORGET_SECONDS
         self._seen: dict[str, tuple[int, float]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tidying = Recurring(self.tidy, seconds=_TIDY_SECONDS, name="give leases back")
 
     async def __aenter__(self) -> RequestLimits:
-        self._task = asyncio.create_task(self._keep_tidy(), name="give leases back")
+        await self._tidying.__aenter__()
         return self
 
     async def __aexit__(
@@ -57,10 +58,7 @@ class RequestLimits:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._tidying.__aexit__(kind, error, trace)
         with suppress(TimeoutError):
             leases = [budget.give_back for budget in self._budgets.values()]
             await asyncio.wait_for(_some_at_a_time(leases), _END_SECONDS)
@@ -127,11 +125,6 @@ class RequestLimits:
         count = self._running.setdefault(name, Running(name, limit))
         count.limit = limit
         return count
-
-    async def _keep_tidy(self) -> None:
-        while True:
-            await asyncio.sleep(_TIDY_SECONDS)
-            await self.tidy()
 
     async def tidy(self) -> None:
         """Give back what no request took from of late, and forget callers that are gone."""

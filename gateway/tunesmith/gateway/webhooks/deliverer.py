@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from tunesmith.gateway.recurring import Recurring
 from tunesmith.platform.database import Database
 from tunesmith.platform.database.clock import now
 from tunesmith.platform.domain.errors import TunesmithError
@@ -41,14 +42,12 @@ class WebhookDeliverer:
     ) -> None:
         self._database = database
         self._sender = sender
-        self._poll_seconds = poll_seconds
+        self._turns = Recurring(self._turn, seconds=poll_seconds, name="send webhooks")
         self._sending: dict[asyncio.Task[None], Due] = {}
-        self._task: asyncio.Task[None] | None = None
         self._sweep_at = monotonic()
-        self._failing = False
 
     async def __aenter__(self) -> WebhookDeliverer:
-        self._task = asyncio.create_task(self._keep_sending(), name="send webhooks")
+        await self._turns.__aenter__()
         return self
 
     async def __aexit__(
@@ -57,25 +56,14 @@ class WebhookDeliverer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._turns.__aexit__(kind, error, trace)
         # Whether an endpoint has what is under way now is unknown, so it gets it again.
         tasks, unfinished = [*self._sending], list(self._sending.values())
-        tasks += [self._task] if self._task else []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(TunesmithError, SQLAlchemyError):  # its lease ends by itself
             await run_in_threadpool(self._give_back, unfinished)
-
-    async def _keep_sending(self) -> None:
-        while True:
-            try:
-                await self._turn()
-                self._failing = False
-            except (TunesmithError, SQLAlchemyError) as error:
-                if not self._failing:  # once, not every second
-                    log.warning("webhooks wait: the outbox cannot be read", error=str(error))
-                self._failing = True
-            await asyncio.sleep(self._poll_seconds)
 
     async def _turn(self) -> None:
         if monotonic() >= self._sweep_at:
