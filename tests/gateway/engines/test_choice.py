@@ -112,7 +112,7 @@ def test_an_engine_that_failed_the_request_or_many_is_left_out() -> None:
 def test_a_draining_engine_and_one_that_is_down_get_nothing() -> None:
     fleet = Fleet(3)
     first, second, third = fleet.traffic.order(fleet.traffic.adapter(BASE, ONE))
-    first.drained = True
+    first.leaving = True
     second.went_down("It is gone.")
     fleet.traffic.changed()
     assert fleet.choose(ONE) is third

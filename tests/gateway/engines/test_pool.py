@@ -55,21 +55,44 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_a_drained_engine_ends_what_it_has_and_gets_nothing(fakes: list[FakeEngine]) -> None:
-    async def test(pool: EnginePool) -> None:
-        first, second = pool.engines
-        with first.serving():
-            assert pool.drain(first.url + "/")
-            assert first.in_flight == 1
-            assert {await pool.acquire(BASE, None) for _ in range(20)} == {second}
-        assert pool.drain(second.url)
-        with pytest.raises(Unavailable):
-            await pool.acquire(BASE, None)
-        assert pool.undrain(first.url)
-        assert await pool.acquire(BASE, None) is first
-        assert not pool.drain("http://nobody:1")
+class Told:
+    """A source of engines that a test tells what to say: those that are ready, and that drain."""
 
-    with_pool(fakes, test)
+    name = "told"
+
+    def __init__(self, *ready: str) -> None:
+        self.says: tuple[list[str], list[str]] = list(ready), []
+
+    async def find(self) -> tuple[list[str], list[str]]:
+        return self.says
+
+
+def test_an_engine_that_its_source_drains_ends_what_it_has_and_gets_nothing(
+    fakes: list[FakeEngine],
+) -> None:
+    source = Told(*(fake.url for fake in fakes))
+
+    async def run() -> None:
+        pool = EnginePool(
+            [], wait_seconds=0.2, slots=4, holds=64, look_seconds=0.02, sources=[source]
+        )
+        async with pool:
+            await until(lambda: len(pool.serving(BASE)) == 2)
+            first, second = pool.engines
+            with first.serving():
+                source.says = [second.url], []
+                await until(lambda: first.leaving)
+                assert {await pool.acquire(BASE, None) for _ in range(20)} == {second}
+                assert first in pool.engines, "it has a request to end"
+            source.says = [first.url], [second.url]
+            await until(lambda: second.leaving and first.url in {e.url for e in pool.serving(BASE)})
+            assert (await pool.acquire(BASE, None)).url == first.url
+            source.says = [], [first.url, second.url]
+            await until(lambda: not pool.serving(BASE))
+            with pytest.raises(Unavailable):
+                await pool.acquire(BASE, None)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_a_deletion_is_asked_for_until_every_engine_has_confirmed(

@@ -138,13 +138,13 @@ class Told:
 
     def __init__(self) -> None:
         self.ready: list[str] = [A, B]
-        self.draining: list[str] = []
+        self.leaving: list[str] = []
         self.broken = False
 
     async def find(self) -> tuple[Iterable[str], Iterable[str]]:
         if self.broken:
             raise OSError("It does not answer.")
-        return self.ready, self.draining
+        return self.ready, self.leaving
 
 
 class Followed:
@@ -165,7 +165,7 @@ class Followed:
     def step(self) -> list[str]:
         """The engines that take requests, after the sources were asked once more."""
         asyncio.run(self._membership.ask_all([self.source]))
-        return [engine.url for engine in self.engines if not engine.draining]
+        return [engine.url for engine in self.engines if not engine.leaving]
 
 
 def test_engines_come_and_one_that_is_not_named_any_more_drains_until_it_is_empty() -> None:
@@ -187,10 +187,10 @@ def test_engines_come_and_one_that_is_not_named_any_more_drains_until_it_is_empt
 def test_one_that_ends_stays_while_it_is_named_and_may_come_back() -> None:
     followed = Followed()
     followed.step()
-    followed.source.ready, followed.source.draining = [A], [B]
+    followed.source.ready, followed.source.leaving = [A], [B]
     assert followed.step() == [A]
     assert len(followed.engines) == 2
-    followed.source.ready, followed.source.draining = [A, B], []
+    followed.source.ready, followed.source.leaving = [A, B], []
     assert followed.step() == [A, B]
     assert followed.came == [A, B]
 

@@ -48,7 +48,7 @@ class Engine:
         drops: adapters that it was told to drop, to make room.
         sent: requests since the last count.
         rate: requests that this gateway sends to it, a second.
-        drained, leaving: no new requests, as its operator or as its source says.
+        leaving: no source names it as ready any more: it only ends what it has.
     """
 
     url: str
@@ -60,7 +60,6 @@ class Engine:
     unanswered: int = 0
     others: int = 0
     load: Load | None = None
-    drained: bool = False
     leaving: bool = False
     breaker: Breaker = field(default_factory=Breaker)
     running: dict[str, int] = field(default_factory=dict)
@@ -82,11 +81,6 @@ class Engine:
         return self.status is EngineStatus.UP
 
     @property
-    def draining(self) -> bool:
-        """Whether it only ends what it has."""
-        return self.drained or self.leaving
-
-    @property
     def busy(self) -> int:
         """Requests in it, waiting ones and those of other gateways too."""
         return self.in_flight + self.others
@@ -97,7 +91,7 @@ class Engine:
 
     def may_serve(self, base: str) -> bool:
         """Whether it serves `base`, or could: one never seen up is unknown."""
-        return not self.draining and (not self.bases or base in self.bases)
+        return not self.leaving and (not self.bases or base in self.bases)
 
     def serving(self, digest: str | None = None) -> Serving:
         """Count a request as being in this engine, for an adapter where it is for one."""

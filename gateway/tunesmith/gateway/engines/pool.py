@@ -64,7 +64,6 @@ class EnginePool:
         """Changed in place as engines come and go."""
         self.sources = sources_of(entries) if sources is None else sources
         self._wait_seconds = wait_seconds
-        self._look_seconds = look_seconds
         self._clock = clock
         self._makes_room = makes_room
         self._holds = max(holds, slots)
@@ -201,21 +200,6 @@ class EnginePool:
         if engine.is_up:
             self._watcher.down(engine, f"It cannot be reached: {error}.")
         engine.look_again.set()
-
-    def drain(self, url: str) -> bool:
-        """Send `url` no new requests; those in it end. Whether there is such an engine."""
-        return self._drain(url, drained=True)
-
-    def undrain(self, url: str) -> bool:
-        """Send `url` requests again. Whether there is such an engine."""
-        return self._drain(url, drained=False)
-
-    def _drain(self, url: str, *, drained: bool) -> bool:
-        found = [engine for engine in self.engines if engine.url == url.rstrip("/")]
-        for engine in found:
-            engine.drained = drained
-        self._signal()
-        return bool(found)
 
     async def warm(self, engine: Engine, digest: str) -> bool:
         """Have `engine` pull an adapter; whether it did."""

@@ -41,7 +41,7 @@ class Traffic:
         """Engines that take new requests for `base`, those whose breaker is open among them."""
         found = self._fleets.get(base)
         if found is None:
-            found = [e for e in self.engines if e.is_up and not e.draining and base in e.bases]
+            found = [e for e in self.engines if e.is_up and not e.leaving and base in e.bases]
             self._fleets[base] = found
         return found
 

@@ -44,7 +44,7 @@ def of_engines(
         )
     )
     engines = list(pool.engines)
-    counts = Counter("draining" if e.is_up and e.draining else e.status.value for e in engines)
+    counts = Counter("draining" if e.is_up and e.leaving else e.status.value for e in engines)
     for status in (*EngineStatus, "draining"):
         statuses.add_metric([str(status)], counts[str(status)])
     for engine in engines:
