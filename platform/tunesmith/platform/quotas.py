@@ -18,7 +18,7 @@ from tunesmith.platform.database.locks import lock_name, try_lock_name
 from tunesmith.platform.database.models import Adapter, File, Job, Model, Tenant, Upload, UploadPart
 from tunesmith.platform.domain.errors import LimitReached
 from tunesmith.platform.domain.job import CLAIMABLE, UNFINISHED, JobStatus
-from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.limits.schema import Limits
 from tunesmith.platform.settings import Settings
 
 NO_LIMITS = Limits.model_validate({})

@@ -518,3 +518,22 @@ def test_its_end_is_told_to_the_tenants_webhooks_once(desk: Desk) -> None:
             if row.payload["data"]["id"] in (done, bad)
         }
     assert told == {("batch.completed", done), ("batch.failed", bad)}
+
+
+def test_a_fault_of_ours_is_told_without_its_inside_and_spares_the_others(desk: Desk) -> None:
+    async def reply(body: dict[str, Any]) -> Reply:
+        if number(body) == 1:
+            raise RuntimeError("a secret place")
+        return Reply()
+
+    batch = desk.batch([line(f"r{n}") for n in range(3)])
+
+    async def run() -> Batch:
+        async with running(desk, Engine(reply)):
+            return await desk.ended(batch)
+
+    row = asyncio.run(run())
+    assert (row.status, row.completed, row.failed) == ("completed", 2, 1)
+    (failed,) = desk.lines(row.error_file)
+    assert failed["error"]["code"] == "internal_error"
+    assert "secret" not in json.dumps(failed)

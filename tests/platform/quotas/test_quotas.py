@@ -16,7 +16,7 @@ from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.files import StoredFile
 from tunesmith.platform.jobs import control, queue
 from tunesmith.platform.jobs.creation import create_job
-from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.limits.schema import Limits
 from tunesmith.platform.quotas import Used, used_by
 
 

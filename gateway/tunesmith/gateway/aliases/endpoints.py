@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.audit.acting import Acting, Actor
 from tunesmith.gateway.auth import TenantAdmin, TenantId, TrainingTenant
+from tunesmith.gateway.empty_body import MayBeEmpty
 from tunesmith.gateway.idempotency import ONCE
-from tunesmith.gateway.pages import After, ListOf
+from tunesmith.gateway.pages import After, Limit, ListOf
 from tunesmith.gateway.resources import Parts, Resources
 from tunesmith.platform.aliases import moving, reading, splitting, undoing
 from tunesmith.platform.aliases.reading import Pointing
@@ -23,7 +24,6 @@ from tunesmith.platform.database.models import AliasRevision
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.policy import keep_policy, policy_of
 
-from .empty_body import MayBeEmpty
 from .schemas import (
     Alias,
     AliasDeleted,
@@ -37,8 +37,6 @@ from .schemas import (
 )
 
 router = APIRouter(prefix="/v1", tags=["promotion"], route_class=MayBeEmpty)
-
-Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 
 
 @router.post("/aliases", dependencies=[ONCE])

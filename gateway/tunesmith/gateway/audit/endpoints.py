@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from tunesmith.gateway.auth import Administering
-from tunesmith.gateway.pages import After, ListWithEnds
+from tunesmith.gateway.pages import After, Limit, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform.audit import AuditFilter, list_audit
 from tunesmith.platform.domain.errors import NotPermitted
@@ -42,7 +42,7 @@ def list_audit_logs(
     since: Annotated[Time, Query(alias="effective_at[gte]")] = None,
     before: Annotated[Time, Query(alias="effective_at[lt]")] = None,
     after: After = None,
-    limit: Annotated[int, Query(description="Items on a page, 1 to 10000.")] = 20,
+    limit: Limit = 20,
 ) -> ListWithEnds[AuditLog]:
     """What was done to tenants, keys, limits, settings and models, newest first."""
     if own is not None and tenant is not None:
@@ -62,6 +62,4 @@ def list_audit_logs(
     return ListWithEnds(
         data=data,
         has_more=page.has_more,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
     )

@@ -25,6 +25,8 @@ ENGINE_FAILURES = 5
 MAX_REFUSALS = 60
 """How often 503 is waited out, with pauses of up to a minute: an hour without any engine."""
 
+_FAULT = "The gateway failed on this request. The administrator finds out why in its logs."
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
@@ -74,10 +76,10 @@ async def answer_line(
         try:
             async with slot:
                 found = await ask(tenant_id=tenant_id, key_id=key_id, path=path, body=line.body)
-        except Exception as error:
+        except Exception:
             # A mistake of ours: the request has failed, and the others of its batch need not.
             log.exception("request of a batch failed", line=line.number)
-            return refused(line.custom_id, "internal_error", f"The gateway failed: {error!r}.")
+            return refused(line.custom_id, "internal_error", _FAULT)
         body = _json(found.body)
         if found.status == HTTPStatus.SERVICE_UNAVAILABLE:
             refusals += 1

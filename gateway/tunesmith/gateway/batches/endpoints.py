@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.auth import InferenceTenant, identify
 from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.json_body import JsonRoute
-from tunesmith.gateway.pages import After, ListWithEnds
+from tunesmith.gateway.pages import After, Limit, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform.batches import creation, reading
 
@@ -38,7 +36,7 @@ def list_batches(
     parts: Parts,
     tenant_id: InferenceTenant,
     after: After = None,
-    limit: Annotated[int, Query(description="Items on a page, 1 to 10000.")] = 20,
+    limit: Limit = 20,
 ) -> ListWithEnds[Batch]:
     """The tenant's batches, newest first."""
     with parts.database.reading() as session:
@@ -47,8 +45,6 @@ def list_batches(
     return ListWithEnds(
         data=data,
         has_more=page.has_more,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
     )
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from tunesmith.gateway.auth import TrainingTenant
 from tunesmith.gateway.idempotency import ONCE
 from tunesmith.gateway.json_body import JsonRoute
-from tunesmith.gateway.pages import After, ListOf, ListWithEnds
+from tunesmith.gateway.pages import After, Limit, ListOf, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform.claims import COMPLETED, INCOMPLETE
 from tunesmith.platform.domain.errors import InvalidRequest, NotFound
@@ -23,7 +23,6 @@ from .schemas import CreateEvaluation, Evaluation, OutputItem
 
 router = APIRouter(prefix="/v1", tags=["evaluations"], route_class=JsonRoute)
 
-Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 _HTML: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A page that needs nothing else.",
@@ -99,8 +98,6 @@ def list_output_items(
     return ListWithEnds(
         data=data,
         has_more=len(shown) > start + limit,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
     )
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, BinaryIO, Literal
+from typing import BinaryIO, Literal
 from urllib.parse import quote
 
 import structlog
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.audit.acting import Actor
 from tunesmith.gateway.auth import TrainingTenant
 from tunesmith.gateway.idempotency import ONCE
-from tunesmith.gateway.pages import After, ListWithEnds
+from tunesmith.gateway.pages import After, Limit, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform import data_reports, files
 from tunesmith.platform.domain.errors import TunesmithError
@@ -44,7 +44,7 @@ def list_files(
     tenant_id: TrainingTenant,
     purpose: str | None = None,
     after: After = None,
-    limit: Annotated[int, Query(description="Items on a page, 1 to 10000.")] = 10_000,
+    limit: Limit = 10_000,
     order: Literal["asc", "desc"] = "desc",
 ) -> ListWithEnds[File]:
     """The tenant's files."""
@@ -61,8 +61,6 @@ def list_files(
     return ListWithEnds(
         data=data,
         has_more=page.has_more,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Request
 
 from tunesmith.gateway.auth import TrainingTenant
 from tunesmith.gateway.evaluations.graders import check_grader
 from tunesmith.gateway.json_body import JsonRoute
-from tunesmith.gateway.pages import After, ListOf, ListWithEnds
+from tunesmith.gateway.pages import After, Limit, ListOf, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.jobs import control, creation, reading
@@ -20,7 +20,6 @@ from .schemas import METADATA_FILTER, Checkpoint, CreateJob, Event, Job
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning"], route_class=JsonRoute)
 
-Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 _METADATA = re.compile(r"metadata\[(.+)\]")
 
 
@@ -118,8 +117,6 @@ def list_checkpoints(
     return ListWithEnds(
         data=data,
         has_more=page.has_more,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
     )
 
 

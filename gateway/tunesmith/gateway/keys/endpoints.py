@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.aliases.empty_body import MayBeEmpty
 from tunesmith.gateway.audit.acting import Actor
 from tunesmith.gateway.auth import TenantAdmin
-from tunesmith.gateway.pages import After, ListOf
+from tunesmith.gateway.empty_body import MayBeEmpty
+from tunesmith.gateway.pages import After, Limit, ListOf
 from tunesmith.gateway.resources import Parts
 
 from . import managing
@@ -21,8 +19,6 @@ from .schemas import ChangeKey, CreateKey, Key, NewKey, RotateKey
 router = APIRouter(
     prefix="/v1/organization/api_keys", tags=["administration"], route_class=MayBeEmpty
 )
-
-Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 
 
 def _own(tenant_id: str) -> WhichTenant:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunesmith.platform.database.models import ApiKey
-from tunesmith.platform.limits_schema import KeyLimits
+from tunesmith.platform.limits.schema import KeyLimits
 from tunesmith.platform.tenants import MAX_NAME, MAX_OVERLAP, SCOPES, KeyTerms
 
 Scope = Literal["inference", "training", "admin"]

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway.auth import TenantAdmin, identify
 from tunesmith.gateway.json_body import JsonRoute
-from tunesmith.gateway.pages import After, ListWithEnds
+from tunesmith.gateway.pages import After, Limit, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform import audit, permissions
 from tunesmith.platform.database.models import Permission as PermissionRow
@@ -60,7 +60,7 @@ def list_permissions(
     tenant_id: TenantAdmin,
     project_id: Annotated[str | None, Query(description="Only this tenant's.")] = None,
     after: After = None,
-    limit: Annotated[int, Query(description="Items on a page, 1 to 10000.")] = 10,
+    limit: Limit = 10,
     order: Literal["ascending", "descending"] = "descending",
 ) -> ListWithEnds[Permission]:
     """Who may use a model, newest first."""
@@ -114,6 +114,4 @@ def _page(rows: Sequence[PermissionRow], *, has_more: bool) -> ListWithEnds[Perm
     return ListWithEnds(
         data=[Permission.of(row) for row in rows],
         has_more=has_more,
-        first_id=rows[0].id if rows else None,
-        last_id=rows[-1].id if rows else None,
     )

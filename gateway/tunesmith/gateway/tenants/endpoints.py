@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.aliases.empty_body import MayBeEmpty
 from tunesmith.gateway.audit.acting import Actor
 from tunesmith.gateway.auth import Admin
+from tunesmith.gateway.empty_body import MayBeEmpty
 from tunesmith.gateway.keys import managing
 from tunesmith.gateway.keys.managing import WhichTenant
 from tunesmith.gateway.keys.schemas import ChangeKey, CreateKey, Key, NewKey, RotateKey
-from tunesmith.gateway.pages import After, ListOf
+from tunesmith.gateway.pages import After, Limit, ListOf
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform import tenants
 
@@ -25,7 +25,6 @@ router = APIRouter(
     prefix="/v1/tenants", tags=["administration"], route_class=MayBeEmpty, dependencies=[Admin]
 )
 
-Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 Named = Annotated[
     str | None, Query(alias="name", description="Only the tenant of this name, id or slug.")
 ]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tunesmith.platform.database.models import ApiKey
 from tunesmith.platform.database.models import Tenant as TenantRow
-from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.limits.schema import Limits
 from tunesmith.platform.tenants import MAX_NAME
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from tunesmith.platform.advice.savings import ModelSavings, Savings, savings_summary
-from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.limits.schema import Limits
 from tunesmith.platform.quotas import Used as QuotasUsed
 from tunesmith.platform.usage.report import DIMENSIONS, Line, Report, StoredLine
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
-from tunesmith.gateway.aliases.empty_body import MayBeEmpty
 from tunesmith.gateway.audit.acting import Actor
 from tunesmith.gateway.auth import TenantAdmin
+from tunesmith.gateway.empty_body import MayBeEmpty
 from tunesmith.gateway.idempotency import ONCE
-from tunesmith.gateway.pages import After, ListOf, ListWithEnds
+from tunesmith.gateway.pages import After, Limit, ListOf, ListWithEnds
 from tunesmith.gateway.resources import Parts
 from tunesmith.platform.domain import ids
 from tunesmith.platform.domain.errors import InvalidRequest
@@ -33,8 +32,6 @@ from .schemas import (
 )
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=MayBeEmpty)
-
-Limit = Annotated[int, Query(description="Items on a page, 1 to 10000.")]
 
 
 @router.get("/webhook_event_types")
@@ -72,8 +69,6 @@ def list_endpoints(
     return ListWithEnds(
         data=data,
         has_more=page.has_more,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
     )
 
 

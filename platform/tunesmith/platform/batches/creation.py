@@ -14,8 +14,6 @@ from tunesmith.platform.domain.errors import InvalidRequest, NotFound
 
 from .status import VALIDATING
 
-ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-
 WINDOW_SECONDS = 24 * 3600.0
 """Time that a batch has: the completion window `24h`, the only one, as at OpenAI."""
 

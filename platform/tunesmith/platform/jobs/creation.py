@@ -20,7 +20,7 @@ from tunesmith.platform.domain import ids
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.domain.hyperparameters import AUTO, METHODS, check_hyperparameters
 from tunesmith.platform.domain.names import check_suffix
-from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.limits.schema import Limits
 from tunesmith.platform.quotas import NO_LIMITS, check_new_job
 
 from .job_examples import check_evaluation_file, check_files

@@ -17,7 +17,7 @@ from tunesmith.platform.database.models import Job, Tenant
 from tunesmith.platform.domain.errors import LeaseLost
 from tunesmith.platform.domain.ids import random_text
 from tunesmith.platform.domain.job import CLAIMABLE, EventLevel, JobStatus
-from tunesmith.platform.limits_schema import Limits
+from tunesmith.platform.limits.schema import Limits
 from tunesmith.platform.quotas import NO_LIMITS, may_train, own_or
 
 from .moves import add_event, locked_job, move

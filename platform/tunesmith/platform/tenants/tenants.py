@@ -114,7 +114,7 @@ def rename_tenant(session: Session, tenant: Tenant, name: str) -> None:
 
 
 def limit_tenant(session: Session, tenant: Tenant, limits: dict[str, Any] | None) -> None:
-    """Give a tenant limits of its own, of the form `limits_schema.Limits`; None: the settings'."""
+    """Give a tenant limits of its own, of the form `limits.schema.Limits`; None: the settings'."""
     tenant.limits = limits or None
     session.flush()
 
