@@ -6,7 +6,7 @@
 from .base import Base
 from .evaluations import Alias, AliasRevision, DataReport, Evaluation
 from .files import File, Upload, UploadPart
-from .messages import Heartbeat, Idempotency, WebhookDelivery, WebhookEndpoint
+from .messages import Heartbeat, Idempotency, Leader, WebhookDelivery, WebhookEndpoint
 from .serving import Batch, Budget, StoredBytes, Usage, UsageBatch
 from .tenants import ApiKey, Audit, Tenant
 from .training import Adapter, BaseModel, Checkpoint, Job, JobEvent, Model, Permission
@@ -29,6 +29,7 @@ __all__ = [
     "Idempotency",
     "Job",
     "JobEvent",
+    "Leader",
     "Model",
     "Permission",
     "StoredBytes",

@@ -77,3 +77,13 @@ class Heartbeat(Base):
     __tablename__ = "heartbeats"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     beaten_at: Mapped[float]
+
+
+class Leader(Base):
+    """Which of several processes of a kind acts, until when (database's clock)."""
+
+    __tablename__ = "leaders"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(256))  # for people: host and process
+    token: Mapped[str] = mapped_column(String(32))
+    expires_at: Mapped[float]

@@ -53,6 +53,7 @@ class Job(Base):
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     status: Mapped[str] = mapped_column(String(32), default=JobStatus.VALIDATING_FILES)
+    traceparent: Mapped[str | None] = mapped_column(String(64))  # W3C, of the creating request
 
     # The request
     model: Mapped[str] = mapped_column(String(512))
