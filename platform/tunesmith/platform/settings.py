@@ -43,6 +43,18 @@ class Settings(BaseSettings):
         default="127.0.0.1", min_length=1, description="Address that the gateway listens on."
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the gateway.")
+    drain_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="Time that the gateway goes on serving after SIGTERM while /readyz says 503:"
+        " as long as load balancers take to notice.",
+    )
+    grace_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        description="Time after that for requests in flight, streams above all, to end; then they"
+        " are ended.",
+    )
     base: str = Field(
         default="pocket",
         min_length=1,
@@ -53,6 +65,11 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="", repr=False, description="SQLAlchemy URL; SQLite under `home` where empty."
+    )
+    migrate: Literal["auto", "wait"] = Field(
+        default="auto",
+        description="auto: a process brings the database's schema up to date when it starts; wait:"
+        " it waits until `tunesmith migrate` has done so, as in a cluster.",
     )
     storage_url: str = Field(
         default="", description="Folder, s3:// or gs:// URL of files and adapters."
@@ -124,17 +141,25 @@ class Settings(BaseSettings):
     cohort_idle_seconds: float = Field(
         default=300.0, ge=0, description="Time after which an idle cohort gives its device back."
     )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address of /metrics, /healthz and /readyz of dispatcher and evaluator;"
+        " 0.0.0.0 in a cluster.",
+    )
     dispatcher_metrics_port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="Port of the dispatcher's own /metrics; where not given, none, but with"
-        " `tunesmith up` any free one.",
+        description="Port of the dispatcher's own /metrics, /healthz and /readyz; where not given,"
+        " none, but with `tunesmith up` any free one.",
     )
-    dispatcher_metrics_host: str = Field(
-        default="127.0.0.1",
-        min_length=1,
-        description="Address of the dispatcher's /metrics; 0.0.0.0 in a cluster.",
+    evaluator_metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the evaluator's own /metrics, /healthz and /readyz; where not given,"
+        " none, but with `tunesmith up` any free one.",
     )
     trackers: Annotated[list[Literal["wandb", "mlflow", "tensorboard"]], NoDecode] = Field(
         default=[],
