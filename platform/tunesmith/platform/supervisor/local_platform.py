@@ -155,6 +155,8 @@ class LocalPlatform:
         """Told of every change of a part."""
         self.dispatcher_metrics_url: str | None = None
         """Where Prometheus finds the dispatcher's figures, while it runs."""
+        self.evaluator_metrics_url: str | None = None
+        """The same of the evaluator."""
         self._supervisor: Supervisor | None = None
 
     @property
@@ -224,9 +226,14 @@ class LocalPlatform:
             PartFailed: a part that the others need has failed for good.
         """
         settings = self.settings
-        port = settings.dispatcher_metrics_port or free_port()
-        settings = settings.model_copy(update={"dispatcher_metrics_port": port})
-        self.dispatcher_metrics_url = f"{local_url(settings.dispatcher_metrics_host, port)}/metrics"
+        ports = {
+            name: getattr(settings, name) or free_port()
+            for name in ("dispatcher_metrics_port", "evaluator_metrics_port")
+        }
+        settings = settings.model_copy(update=ports)
+        self.dispatcher_metrics_url, self.evaluator_metrics_url = (
+            f"{local_url(settings.metrics_host, port)}/metrics" for port in ports.values()
+        )
         supervisor = Supervisor(
             parts(settings), self.home, run_id=uuid.uuid4().hex, on_change=self._changed
         )
@@ -299,6 +306,7 @@ class LocalPlatform:
             "pid": os.getpid(),
             "base": self.base_name,
             "dispatcher_metrics": self.dispatcher_metrics_url,
+            "evaluator_metrics": self.evaluator_metrics_url,
             "started_at": int(time.time()),
         }
         try:

@@ -40,13 +40,13 @@ def main() -> None:
         settings, Database(settings.database_url), Storage(settings.storage_url), trackers
     )
     if settings.dispatcher_metrics_port is not None:
-        host, port = settings.dispatcher_metrics_host, settings.dispatcher_metrics_port
+        host, port = settings.metrics_host, settings.dispatcher_metrics_port
         try:
             dispatcher.metrics.serve(host, port)
         except OSError as error:
             sys.exit(
                 f"/metrics cannot be served at {host}:{port} ({error.strerror}); choose another"
-                " TUNESMITH_DISPATCHER_METRICS_HOST or TUNESMITH_DISPATCHER_METRICS_PORT."
+                " TUNESMITH_METRICS_HOST or TUNESMITH_DISPATCHER_METRICS_PORT."
             )
         log.info("metrics served", host=host, port=port)
     for number in (signal.SIGTERM, signal.SIGINT):
