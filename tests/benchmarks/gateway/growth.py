@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +18,7 @@ from .growth_calls import Calls, Tenants
 from .growth_database import create_database, postgres
 from .growth_plot import plot
 from .growth_rows import FULL, Size, fill, key_of
-from .processes import OTHER_CORE, SERVER_CORE, core, free_port, resident_mib, running
+from .processes import SERVER_CORE, answer_of, free_port, resident_mib, running
 from .sides import ADMIN_KEY, MANY, Side, stub_engine
 
 SHARES = (0.01, 0.1, 1.0)
@@ -132,9 +130,8 @@ class Asked:
     def work(self, calls: int) -> None:
         """Have a process of its own do what dispatcher and evaluator do."""
         module = "tests.benchmarks.gateway.growth_work"
-        command = [*core(OTHER_CORE), sys.executable, "-m", module, self.database, str(calls)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
-        for name, times in json.loads(done.stdout).items():
+        command = [sys.executable, "-m", module, self.database, str(calls)]
+        for name, times in answer_of(command).items():
             self.found.seconds.setdefault(name, []).extend(times)
 
 

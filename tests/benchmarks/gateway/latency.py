@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +14,7 @@ from typing import Any
 from tests.benchmarks.figures import Figure, Section, alternate, percentile
 
 from .load import flat_out
-from .processes import OTHER_CORE, core, cpu_seconds, free_port, resident_mib, running
+from .processes import OTHER_CORE, answer_of, cpu_seconds, free_port, resident_mib, running
 from .sides import BODY, Side, gateway, stub_engine
 
 P50_MS, P99_MS = 1.0, 5.0
@@ -139,14 +137,7 @@ def _paced(side: Side, rate: float, requests: int, _: int = 0, *, stream: bool =
         "requests": requests,
         "body": BODY | ({"stream": True} if stream else {}),
     }
-    done = subprocess.run(
-        [*core(OTHER_CORE), sys.executable, Path(__file__).with_name("paced.py")],
-        input=json.dumps(plan),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    result = json.loads(done.stdout)
+    result = answer_of([sys.executable, Path(__file__).with_name("paced.py")], plan)
     if result["bad"]:
         raise RuntimeError(
             f"{len(result['bad'])} of {requests} requests to {side.url} failed: {result['bad'][0]}"

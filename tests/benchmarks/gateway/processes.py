@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -10,9 +11,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import httpx
 import psutil
+from tests.benchmarks.machine import ROOT
 
 SERVER_CORE, OTHER_CORE = 0, -1
 """What is measured has the first core; engine and load share the last."""
@@ -83,6 +87,29 @@ def running(
         for child in everyone:
             if child.is_running():
                 child.kill()
+
+
+def answer_of(command: Sequence[str | Path], question: object = None) -> Any:
+    """The JSON that a command prints, on the core beside the one that is measured.
+
+    Args:
+        question: what it reads as JSON.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
+    # A file: an unbuffered write (PYTHONUNBUFFERED) to a pipe may end after its first 64 KiB.
+    with TemporaryFile("w+") as answer:
+        subprocess.run(
+            [*core(OTHER_CORE), *map(str, command)],
+            input=json.dumps(question),
+            stdout=answer,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
+        answer.seek(0)
+        return json.load(answer)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
