@@ -15,7 +15,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 LOCK_TEXT = (ROOT / "requirements" / "lock.txt").read_text()
-LOCKED_EXTRAS = ("gateway", "workers", "engine-cpu", "dev")
+LOCKED_EXTRAS = ("gateway", "workers", "engine-cpu", "tracing", "dev")
 PINS = {
     canonicalize_name(name): Version(version)
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", LOCK_TEXT, re.MULTILINE)

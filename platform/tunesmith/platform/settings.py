@@ -302,6 +302,24 @@ class Settings(BaseSettings):
         default=False,
         description="Let webhooks go to addresses of this machine and of private networks.",
     )
+    metrics_tenants: int = Field(
+        default=0,
+        ge=0,
+        le=200,
+        description="Tenants that /metrics names by their ids, those that use the most; all others"
+        " count as `other`. /metrics needs no key: give no names where strangers reach it.",
+    )
+    otlp_endpoint: str = Field(
+        default="",
+        description="Base URL of an OTLP/HTTP collector, such as http://collector:4318, that traces"
+        " are sent to; none are made where empty. Needs the extra `tracing`.",
+    )
+    trace_sample_ratio: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of requests that are traced; those that create a job always are.",
+    )
 
     @field_validator(*_COMMA_LISTS, mode="before")
     @classmethod
