@@ -22,6 +22,7 @@ from . import (
     files,
     jobs,
     keys,
+    migrate,
     models,
     savings,
     tenants,
@@ -60,6 +61,7 @@ app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(keys.keys, name="keys")
 app.command()(audit.audit)
 app.command()(doctor.doctor)
+app.command()(migrate.migrate)
 
 
 def _print_version(wanted: bool) -> None:

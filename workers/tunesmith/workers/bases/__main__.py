@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 
 from tunesmith.platform import bases
-from tunesmith.platform.database import Database
+from tunesmith.platform.database import Database, wait_for_schema
 from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.logs import configure_logs
 from tunesmith.platform.settings import Settings
@@ -25,6 +26,7 @@ def main() -> int:
         )
         context_length = min(base.context_length, settings.engine_max_model_len or sys.maxsize)
         database = Database(settings.database_url)
+        wait_for_schema(database, settings, threading.Event())
         with database.transaction() as session:
             bases.register_base(
                 session,

@@ -12,6 +12,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+# The oldest revision whose code may use this schema (docs/development.md, Migrations).
+oldest_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:

@@ -1,4 +1,5 @@
-"""One of several processes leads; jobs carry the trace of the request that made them.
+"""One of several processes leads; jobs carry the trace of the request that made them; the schema
+says which code may use it.
 
 Revision ID: 0007
 Revises: 0006
@@ -13,6 +14,7 @@ revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
+oldest_revision = "0006"
 
 
 def upgrade() -> None:
@@ -24,8 +26,14 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Float, nullable=False),
     )
     op.add_column("jobs", sa.Column("traceparent", sa.String(64)))
+    op.create_table(
+        "schema_compatibility",  # one row: of the newest migration
+        sa.Column("revision", sa.String(32), primary_key=True),
+        sa.Column("oldest_revision", sa.String(32), nullable=False),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("schema_compatibility")
     op.drop_column("jobs", "traceparent")
     op.drop_table("leaders")
