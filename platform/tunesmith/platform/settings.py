@@ -8,6 +8,7 @@ that the supervisor starts gets its settings as `TUNESMITH_*` variables.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from pathlib import Path
@@ -160,6 +161,18 @@ class Settings(BaseSettings):
         le=65535,
         description="Port of the evaluator's own /metrics, /healthz and /readyz; where not given,"
         " none, but with `tunesmith up` any free one.",
+    )
+    trainer_resources: dict[str, dict[str, Annotated[float, Field(gt=0)]]] = Field(
+        default={},
+        description="Ray resources that trainers and readers of files of a base need besides, by"
+        ' the base\'s name, as JSON: `{"llama-8b": {"a100": 0.001}}` keeps them to nodes started'
+        " with that resource. `CPU`, `GPU` and `memory` (bytes) replace what a trainer asks for.",
+    )
+    preparation_cpus: float = Field(
+        default=0.0,
+        ge=0,
+        description="CPUs that Ray keeps for reading one job's files. With 0 that may be done on"
+        " any node, the head as well, before there is a worker.",
     )
     trackers: Annotated[list[Literal["wandb", "mlflow", "tensorboard"]], NoDecode] = Field(
         default=[],
@@ -403,6 +416,8 @@ class Settings(BaseSettings):
                 text = value.get_secret_value()
             elif isinstance(value, list):
                 text = ",".join(value) if name in _COMMA_LISTS else shlex.join(value)
+            elif isinstance(value, dict):
+                text = json.dumps(value)
             else:
                 text = str(value)
             environment[f"TUNESMITH_{name.upper()}"] = text

@@ -28,9 +28,9 @@ A setting is looked for in this order; the first one found counts:
 4. the default.
 
 Lists are comma-separated in a variable (`TUNESMITH_ENGINES=http://a:8000,http://b:8000`), quoted
-as in a shell for `TUNESMITH_ENGINE_ARGS`, and TOML lists in the file. The supervisor of
-`tunesmith up` reads them once and hands them to its processes; in a cluster each process reads
-the same variables.
+as in a shell for `TUNESMITH_ENGINE_ARGS`, and TOML lists in the file, where JSON is a table. The
+supervisor of `tunesmith up` reads them once and hands them to its processes; in a cluster each
+process reads the same variables.
 
 | Setting | Variable | Value | Default | Meaning |
 | --- | --- | --- | --- | --- |
@@ -63,7 +63,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    return "" if value in (None, "", []) else f"`{value}`"
+    return "" if value in (None, "", [], {}) else f"`{value}`"
 
 
 def _values(field: FieldInfo) -> str:
@@ -89,6 +89,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(a) for a in arguments if a is not type(None))
     if origin is list:
         return "list"
+    if origin is dict:
+        return "JSON"
     if annotation is SecretStr:
         return "secret"
     return {bool: "true or false", int: "whole number", float: "number", str: "text"}.get(
