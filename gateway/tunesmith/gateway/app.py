@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -10,7 +12,6 @@ import structlog
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from sqlalchemy import select
-from starlette.concurrency import run_in_threadpool
 
 from tunesmith.gateway import errors
 from tunesmith.gateway.advice.endpoints import router as advice
@@ -52,7 +53,7 @@ from tunesmith.gateway.usage.sampling import storage_sampler
 from tunesmith.gateway.webhooks.deliverer import WebhookDeliverer
 from tunesmith.gateway.webhooks.endpoints import router as webhooks
 from tunesmith.gateway.webhooks.sender import WebhookSender
-from tunesmith.platform.database import Database, migrate
+from tunesmith.platform.database import Database, until_done, wait_for_schema
 from tunesmith.platform.database.models import ApiKey
 from tunesmith.platform.jobs.counting import JobCounts
 from tunesmith.platform.request_log import RequestLog, structured_request_log
@@ -112,7 +113,10 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
     async with AsyncExitStack() as parts:
         database = Database(settings.database_url)
         parts.callback(database.dispose)
-        await run_in_threadpool(_prepare, database, settings)
+        stopping = threading.Event()
+        parts.callback(stopping.set)
+        # Not Starlette's pool: its threads are waited for, and this one may wait for a database.
+        await asyncio.to_thread(_prepare, database, settings, stopping)
         pool = await parts.enter_async_context(
             EnginePool(
                 settings.engines,
@@ -177,11 +181,15 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
         yield State(resources=resources)
 
 
-def _prepare(database: Database, settings: Settings) -> None:
-    """Bring the schema up to date, and make the administrator's key the one of the settings."""
-    migrate(database)
-    with database.transaction() as session:
-        if settings.admin_key is not None:
-            ensure_admin_key(session, settings.admin_key.get_secret_value())
-        elif session.scalars(select(ApiKey).where(ApiKey.tenant_id.is_(None))).first() is None:
-            log.warning("no administrator's key: set TUNESMITH_ADMIN_KEY to create tenants")
+def _prepare(database: Database, settings: Settings, stopping: threading.Event) -> None:
+    """Wait for the schema, and make the administrator's key the one of the settings."""
+
+    def keep_admin_key() -> None:
+        with database.transaction() as session:
+            if settings.admin_key is not None:
+                ensure_admin_key(session, settings.admin_key.get_secret_value())
+            elif session.scalars(select(ApiKey).where(ApiKey.tenant_id.is_(None))).first() is None:
+                log.warning("no administrator's key: set TUNESMITH_ADMIN_KEY to create tenants")
+
+    if wait_for_schema(database, settings, stopping):
+        until_done(keep_admin_key, database, stopping)

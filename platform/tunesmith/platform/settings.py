@@ -84,6 +84,12 @@ class Settings(BaseSettings):
         " of a name; kubernetes://NAMESPACE/SERVICE:PORT for a service's ready pods.",
     )
     admin_key: SecretStr | None = Field(default=None, description="Key of the administrator.")
+    admin_key_overlap_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="Time that the administrator's key of before still opens when `admin_key` is"
+        " another: as long as a rolling restart takes.",
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="Format of the logs; auto: console on a terminal, else JSON."
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 
 from tunesmith.platform.database import Database
+from tunesmith.platform.database.models import ApiKey
 from tunesmith.platform.domain.errors import InvalidRequest, NotAuthenticated, NotFound
 from tunesmith.platform.domain.keys import key_hash
 from tunesmith.platform.tenants import (
@@ -28,9 +31,11 @@ if TYPE_CHECKING:
     from tests.platform.conftest import World
 
 
-def admin_key(database: Database, key: str | None = None) -> str | None:
+def admin_key(
+    database: Database, key: str | None = None, overlap_seconds: float = 0.0
+) -> str | None:
     with database.transaction() as session:
-        return ensure_admin_key(session, key)
+        return ensure_admin_key(session, key, overlap_seconds=overlap_seconds)
 
 
 def is_admin(database: Database, key: str) -> bool:
@@ -165,6 +170,55 @@ def test_a_given_admin_key_replaces_the_one_before(database: Database) -> None:
     assert is_admin(database, first)
     with pytest.raises(NotAuthenticated):
         is_admin(database, "my own key")
+
+
+def end_overlap(database: Database) -> None:
+    """Let the time of every replaced administrator's key be over."""
+    with database.transaction() as session:
+        session.execute(
+            update(ApiKey).where(ApiKey.expires_at.is_not(None)).values(expires_at=time.time())
+        )
+
+
+def test_gateways_get_a_new_admin_key_one_by_one(database: Database) -> None:
+    assert admin_key(database, "the old key", 3600)
+    assert admin_key(database, "the new key", 3600)  # the first gateway of the roll
+    assert is_admin(database, "the new key")
+    assert is_admin(database, "the old key")
+    # one that the roll has not reached crashes, and starts again with the old one
+    assert admin_key(database, "the old key", 3600) is None
+    assert admin_key(database, "the new key", 3600) is None
+    assert is_admin(database, "the new key")
+    end_overlap(database)
+    assert is_admin(database, "the new key")
+    with pytest.raises(NotAuthenticated):
+        is_admin(database, "the old key")
+
+
+def test_an_admin_key_whose_overlap_is_over_can_come_back(database: Database) -> None:
+    admin_key(database, "first")
+    admin_key(database, "second", 3600)
+    end_overlap(database)
+    assert admin_key(database, "first") == "first"
+    assert is_admin(database, "first")
+    with pytest.raises(NotAuthenticated):
+        is_admin(database, "second")
+
+
+def test_an_admin_key_replaced_twice_ends_when_it_was_to_end(database: Database) -> None:
+    admin_key(database, "first")
+    admin_key(database, "second", 60)
+    admin_key(database, "third", 3600)
+    with database.reading() as session:
+        ends = session.scalars(select(ApiKey.expires_at).order_by(ApiKey.seq)).all()
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert ends[0] < time.time() + 61 < ends[1]
+    assert ends[2] is None
+    admin_key(database, "fourth")  # a key that leaked: without overlap all others end now
+    for key in ("first", "second", "third"):
+        with pytest.raises(NotAuthenticated):
+            is_admin(database, key)
 
 
 def test_an_admin_key_that_is_empty_or_a_tenants_is_refused(world: World) -> None:

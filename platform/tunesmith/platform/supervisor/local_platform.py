@@ -206,7 +206,9 @@ class LocalPlatform:
             database.ping()
             migrate(database)
             with database.transaction() as session:
-                self.new_admin_key = ensure_admin_key(session, key)
+                self.new_admin_key = ensure_admin_key(
+                    session, key, overlap_seconds=self.settings.admin_key_overlap_seconds
+                )
         except Unavailable as error:
             raise CannotStart(error.message) from error
         finally:
