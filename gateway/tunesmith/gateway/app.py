@@ -187,7 +187,11 @@ def _prepare(database: Database, settings: Settings, stopping: threading.Event) 
     def keep_admin_key() -> None:
         with database.transaction() as session:
             if settings.admin_key is not None:
-                ensure_admin_key(session, settings.admin_key.get_secret_value())
+                ensure_admin_key(
+                    session,
+                    settings.admin_key.get_secret_value(),
+                    overlap_seconds=settings.admin_key_overlap_seconds,
+                )
             elif session.scalars(select(ApiKey).where(ApiKey.tenant_id.is_(None))).first() is None:
                 log.warning("no administrator's key: set TUNESMITH_ADMIN_KEY to create tenants")
 
