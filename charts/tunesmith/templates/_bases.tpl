@@ -1,0 +1,88 @@
+{{/* Bases and their engines. */}}
+
+{{/* A base's name in the API. */}}
+{{- define "tunesmith.base.name" -}}
+{{ .base.name | default .key }}
+{{- end -}}
+
+{{/* Directory of a base's files in the engine. */}}
+{{- define "tunesmith.base.directory" -}}
+/models/{{ .base.model.path | default .key }}
+{{- end -}}
+
+{{/* Where the pull Job gets a base: what tunesmith.workers.bases.pull reads. */}}
+{{- define "tunesmith.base.origin" -}}
+{{- $model := .base.model -}}
+{{- if eq $model.source "hub" -}}
+hub:{{ $model.id }}{{ with $model.revision }}@{{ . }}{{ end }}
+{{- else if eq $model.source "s3" -}}
+{{ $model.uri }}
+{{- else -}}
+{{ $model.source }}
+{{- end -}}
+{{- end -}}
+
+{{/* URL of every base's engines: scheme and suffix by who asks. */}}
+{{- define "tunesmith.engines.dns" -}}
+{{- $urls := list -}}
+{{- range $key, $base := .Values.bases -}}
+{{- if $base -}}
+{{- $urls = append $urls (printf "dns://%s-engine-%s-pods:8000" (include "tunesmith.fullname" $) $key) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $urls -}}
+{{- end -}}
+
+{{- define "tunesmith.engines.http" -}}
+{{- $urls := list -}}
+{{- range $key, $base := .Values.bases -}}
+{{- if $base -}}
+{{- $urls = append $urls (printf "http://%s-engine-%s:8000" (include "tunesmith.fullname" $) $key) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $urls -}}
+{{- end -}}
+
+{{/* `vllm serve`'s arguments: (dict "root" $ "key" .. "base" .. "engine" ..). The same as
+workers/tunesmith/workers/engine/command.py makes; tests/charts compares them. */}}
+{{- define "tunesmith.engine.args" -}}
+- {{ include "tunesmith.base.directory" . | quote }}
+- --served-model-name
+- {{ include "tunesmith.base.name" . | quote }}
+- --host
+- 0.0.0.0
+- --port
+- "8000"
+{{- with .base.maxModelLen }}
+- --max-model-len
+- {{ int . | quote }}
+{{- end }}
+- --enable-lora
+- --max-loras
+- {{ int .engine.maxLoras | quote }}
+- --max-cpu-loras
+- {{ int .engine.maxCpuLoras | quote }}
+- --max-lora-rank
+- {{ int .engine.maxLoraRank | quote }}
+- --chat-template-content-format
+- string
+- --enable-prompt-tokens-details
+- --disable-uvicorn-access-log
+{{- if eq .engine.device "gpu" }}
+- --gpu-memory-utilization
+- {{ .engine.gpuMemoryUtilization | quote }}
+{{- if gt (int .engine.gpus) 1 }}
+- --tensor-parallel-size
+- {{ int .engine.gpus | quote }}
+{{- end }}
+{{- else }}
+- --dtype
+- float32
+- --enforce-eager
+{{- end }}
+- --shutdown-timeout
+- {{ int .engine.shutdownSeconds | quote }}
+{{- range .engine.extraArgs }}
+- {{ . | quote }}
+{{- end }}
+{{- end -}}

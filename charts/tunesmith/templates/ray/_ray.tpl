@@ -1,0 +1,54 @@
+{{/* What the trainers run on: "cuda" where any group of workers has GPUs. Said outright, because a
+cluster whose GPU workers are at zero looks like one without GPUs. */}}
+{{- define "tunesmith.ray.device" -}}
+{{- $device := "cpu" -}}
+{{- range $name, $given := .Values.ray.workerGroups -}}
+{{- if $given -}}
+{{- $group := mergeOverwrite (deepCopy $.Values.ray.workerGroupDefaults) (deepCopy $given) -}}
+{{- if gt (int $group.gpus) 0 -}}{{- $device = "cuda" -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $device -}}
+{{- end -}}
+
+{{/* Environment of Ray's containers: what cohorts and preparations need, and no key of the platform. */}}
+{{- define "tunesmith.ray.env" -}}
+{{ include "tunesmith.env" . }}
+{{ include "tunesmith.env.storage" . }}
+- name: RAY_USAGE_STATS_ENABLED
+  value: "0"
+- name: PYTHONUNBUFFERED
+  value: "1"
+- name: HF_HUB_OFFLINE
+  value: "1"
+{{- with .Values.tracing.otlpEndpoint }}
+- name: TUNESMITH_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* A raylet's own word, at its agent: what KubeRay asks too. */}}
+{{- define "tunesmith.ray.probes" -}}
+startupProbe:
+  httpGet: {path: /api/healthz, port: 52365}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 120
+livenessProbe:
+  httpGet: {path: /api/healthz, port: 52365}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 12
+readinessProbe:
+  httpGet: {path: /api/healthz, port: 52365}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 10
+{{- end -}}
+
+{{- define "tunesmith.ray.lifecycle" -}}
+lifecycle:
+  preStop:
+    exec:
+      command: [ray, stop]
+{{- end -}}
