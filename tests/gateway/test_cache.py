@@ -11,6 +11,7 @@ import pytest
 
 from tunesmith.gateway import cache
 from tunesmith.gateway.cache import TtlCache
+from tunesmith.platform.domain.errors import Unavailable
 
 
 class Source:
@@ -19,6 +20,7 @@ class Source:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.value = 1
+        self.error: Exception | None = None
         self.open = threading.Event()
         self.open.set()
         self.entered = threading.Event()
@@ -30,6 +32,8 @@ class Source:
         assert self.open.wait(10)
         if key == "bad":
             raise KeyError(key)
+        if self.error is not None:
+            raise self.error
         return value
 
 
@@ -119,3 +123,79 @@ def test_it_forgets_by_value_and_never_grows_past_its_size() -> None:
         assert len(source.asked) == 5
 
     run(scenario)
+
+
+def test_while_the_database_is_away_what_was_known_is_good_for_longer(clock: list[float]) -> None:
+    async def scenario(source: Source) -> None:
+        kept = TtlCache(source.load, seconds=1.0, stale_seconds=60.0)
+        assert await kept.get("a") == 1
+        source.error = Unavailable("away")
+        source.value = 2
+        clock[0] += 2
+        assert [await kept.get("a") for _ in range(5)] == [1] * 5
+        assert source.asked == ["a", "a"]  # one asks in a while, the others do not wait
+        with pytest.raises(Unavailable):
+            await kept.get("new")
+        clock[0] += 2
+        source.error = None
+        assert await kept.get("a") == 2
+        source.error = Unavailable("away again")
+        clock[0] += 62
+        with pytest.raises(Unavailable):
+            await kept.get("a")
+
+    run(scenario)
+
+
+def test_while_the_database_does_not_answer_what_was_known_is_good_for_longer(
+    clock: list[float],
+) -> None:
+    async def scenario(source: Source) -> None:
+        kept = TtlCache(source.load, seconds=1.0, patience_seconds=0.0)
+        assert await kept.get("a") == 1
+        source.open.clear()
+        source.value = 2
+        clock[0] += 2
+        assert await kept.get("a") == 1
+        source.open.set()
+        clock[0] += 2
+        assert await kept.get("b") == 2
+        assert await asyncio.wait_for(_until(kept, "a", 2), 10) is None
+
+    run(scenario)
+
+
+def test_what_was_found_to_be_no_more_does_not_come_back(clock: list[float]) -> None:
+    async def scenario(source: Source) -> None:
+        kept = TtlCache(source.load, seconds=1.0)
+        assert await kept.get("a") == 1
+        clock[0] += 2
+        source.error = KeyError("a")
+        with pytest.raises(KeyError):
+            await kept.get("a")
+        source.error = Unavailable("away")
+        with pytest.raises(Unavailable):
+            await kept.get("a")
+
+    run(scenario)
+
+
+def test_what_is_forgotten_does_not_come_back_while_the_database_is_away(
+    clock: list[float],
+) -> None:
+    async def scenario(source: Source) -> None:
+        kept = TtlCache(source.load, seconds=1.0)
+        assert await kept.get("a") == 1
+        clock[0] += 2
+        source.error = Unavailable("away")
+        assert await kept.get("a") == 1
+        kept.forget("a")
+        with pytest.raises(Unavailable):
+            await kept.get("a")
+
+    run(scenario)
+
+
+async def _until(kept: TtlCache[str, int], key: str, value: int) -> None:
+    while await kept.get(key) != value:  # noqa: ASYNC110 - what is awaited is kept nowhere else
+        await asyncio.sleep(0.01)

@@ -27,7 +27,7 @@ from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.evaluations.endpoints import router as evaluations
 from tunesmith.gateway.files.endpoints import router as files
 from tunesmith.gateway.fine_tuning.endpoints import router as fine_tuning
-from tunesmith.gateway.health import figures
+from tunesmith.gateway.health.collecting import figures_kept
 from tunesmith.gateway.health.endpoints import router as health
 from tunesmith.gateway.inference.answering import Inference
 from tunesmith.gateway.inference.internal import answer
@@ -55,11 +55,11 @@ from tunesmith.gateway.webhooks.endpoints import router as webhooks
 from tunesmith.gateway.webhooks.sender import WebhookSender
 from tunesmith.platform.database import Database, until_done, wait_for_schema
 from tunesmith.platform.database.models import ApiKey
-from tunesmith.platform.jobs.counting import JobCounts
 from tunesmith.platform.request_log import RequestLog, structured_request_log
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
 from tunesmith.platform.tenants import ensure_admin_key
+from tunesmith.platform.tracing import Tracing, open_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -70,11 +70,12 @@ UPLOADS_CHECKED_AT_ONCE = 2
 def create_app(settings: Settings, request_log: RequestLog = structured_request_log) -> FastAPI:
     """The gateway as an ASGI application; several can live in one process."""
     metrics = Metrics()
+    tracing = open_tracing(settings, "gateway")
     app = Gateway(
         title="Tunesmith",
         summary="Fine-tuning and inference behind OpenAI's API.",
         version="1",
-        lifespan=partial(_live, settings, metrics),
+        lifespan=partial(_live, settings, metrics, tracing),
         responses=errors.RESPONSES,
         generate_unique_id_function=operation_id,
         docs_url=None,
@@ -82,7 +83,7 @@ def create_app(settings: Settings, request_log: RequestLog = structured_request_
         redirect_slashes=False,
     )
     app.surround(InferencePaths)
-    app.surround(partial(RequestContext, metrics=metrics, request_log=request_log))
+    app.surround(partial(RequestContext, metrics=metrics, request_log=request_log, tracing=tracing))
     if settings.cors_origins:
         app.surround(partial(allow_origins, origins=settings.cors_origins))
     errors.install(app)
@@ -109,8 +110,12 @@ def create_app(settings: Settings, request_log: RequestLog = structured_request_
 
 
 @asynccontextmanager
-async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterator[State]:
+async def _live(
+    settings: Settings, metrics: Metrics, tracing: Tracing | None, _: FastAPI
+) -> AsyncIterator[State]:
     async with AsyncExitStack() as parts:
+        if tracing is not None:
+            parts.push_async_callback(asyncio.to_thread, tracing.close)
         database = Database(settings.database_url)
         parts.callback(database.dispose)
         stopping = threading.Event()
@@ -124,10 +129,11 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
                 slots=settings.engine_max_loras,
                 holds=settings.engine_max_cpu_loras,
                 makes_room=True,
+                adapter_loaded=metrics.adapter_load,
             )
         )
         ledger = await parts.enter_async_context(UsageLedger(database))
-        limits = await parts.enter_async_context(open_limits(settings, database))
+        limits = await parts.enter_async_context(open_limits(settings, database, metrics))
         client = EngineClient()
         parts.push_async_callback(client.close)
         catalogue = Catalogue(database)
@@ -137,9 +143,19 @@ async def _live(settings: Settings, metrics: Metrics, _: FastAPI) -> AsyncIterat
         sender = await parts.enter_async_context(
             WebhookSender(private=settings.webhook_private_addresses)
         )
-        await parts.enter_async_context(WebhookDeliverer(database, sender))
-        metrics.collect_from(partial(figures.of_engines, pool))
-        metrics.collect_from(partial(figures.of_database, database, JobCounts()))
+        await parts.enter_async_context(
+            WebhookDeliverer(database, sender, attempted=metrics.webhook_attempted)
+        )
+        await parts.enter_async_context(
+            figures_kept(
+                metrics,
+                database=database,
+                storage=storage,
+                pool=pool,
+                ledger=ledger,
+                named_tenants=settings.metrics_tenants,
+            )
+        )
         resources = Resources(
             settings=settings,
             database=database,
