@@ -15,12 +15,17 @@ from tunesmith.gateway.metrics import Metrics
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.domain.ids import random_text
 from tunesmith.platform.request_log import RequestLog
+from tunesmith.platform.tracing import JOBS_PATH, Span, Tracing, current_traceparent
+
+from .inference.paths import PATHS
 
 log = structlog.get_logger(__name__)
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET = ("/healthz", "/readyz", "/metrics")
 _VERSION = (b"openai-version", b"2020-10-01")
+_NAMED = frozenset({*PATHS, JOBS_PATH})
+"""Paths that are their routes', so that a span can be named, and chosen, as it begins."""
 CLIENT_GONE = 499
 """Status in logs and metrics of a request whose client did not wait (nginx's number)."""
 
@@ -28,10 +33,17 @@ CLIENT_GONE = 499
 class RequestContext:
     """ASGI middleware; outside of everything else, so that no error passes unseen."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, request_log: RequestLog) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        request_log: RequestLog,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.app = app
         self.metrics = metrics
         self.request_log = request_log
+        self.tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -42,7 +54,10 @@ class RequestContext:
         request_id = _given_id(scope) or f"req_{random_text()}"
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        state["received"] = started
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if self.tracing is not None:
+            _begin_span(self.tracing, scope)
         status: int | None = None
 
         async def send_with_headers(message: Message) -> None:
@@ -85,16 +100,54 @@ class RequestContext:
         route: str = getattr(scope.get("route"), "path", "unknown")
         method: str = scope["method"]
         caller = scope["state"].get("caller")
+        tenant_id = None if caller is None else caller.tenant_id
         self.metrics.answered(method, route, status, seconds)
+        span: Span | None = scope["state"].get("span")
         self.request_log(
             method,
             scope["path"],
             status,
             seconds,
             request_id,
-            None if caller is None else caller.tenant_id,
+            tenant_id,
             route in _QUIET,
+            None if span is None else span.trace_id,
         )
+        if span is not None:
+            _end_span(span, method, route, status, tenant_id)
+
+
+def _begin_span(tracing: Tracing, scope: Scope) -> None:
+    """Begin the request's span, in the trace that its client names perhaps."""
+    if scope["path"] in _QUIET:
+        return
+    parent = None
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            parent = value.decode("latin-1")
+    method, path, state = scope["method"], scope["path"], scope["state"]
+    span = tracing.span(
+        f"{method} {path}" if path in _NAMED else method,
+        parent,
+        {
+            "http.request.method": method,
+            "url.path": path[:256],
+            "tunesmith.request_id": state["request_id"],
+        },
+        kind="server",
+    )
+    state["span"] = span
+    current_traceparent.set(span.traceparent)
+    structlog.contextvars.bind_contextvars(trace_id=span.trace_id)
+
+
+def _end_span(span: Span, method: str, route: str, status: int, tenant_id: str | None) -> None:
+    span.rename(f"{method} {route}")
+    span.set({"http.route": route, "http.response.status_code": status})
+    if tenant_id is not None:
+        span.set({"tunesmith.tenant_id": tenant_id})
+    failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    span.end(f"answered {status}" if failed else None)
 
 
 def _given_id(scope: Scope) -> str | None:

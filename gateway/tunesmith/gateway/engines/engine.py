@@ -25,11 +25,16 @@ class EngineStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Load:
-    """What an engine reports of itself: requests, and the share of its KV cache that is used."""
+    """What an engine reports of itself: requests, and the share of its KV cache that is used.
+
+    Attributes:
+        started_at: when its process began, in seconds since the epoch; None where it is not told.
+    """
 
     running: int = 0
     waiting: int = 0
     kv_usage: float = 0.0
+    started_at: float | None = None
 
 
 @dataclass(eq=False)
@@ -45,7 +50,10 @@ class Engine:
             the last used as vLLM does, without what other gateways asked for.
         pulling: digests that it was told to pull and does not hold yet.
         loads: adapters that it had to pull for this gateway, since the gateway started.
+        load_failures: adapters that it was told to pull and did not.
         drops: adapters that it was told to drop, to make room.
+        restarts: times that it came back as another process.
+        started_at: when its process began, as of its last report.
         sent: requests since the last count.
         rate: requests that this gateway sends to it, a second.
         leaving: no source names it as ready any more: it only ends what it has.
@@ -69,7 +77,10 @@ class Engine:
     sent: int = 0
     rate: Heat = field(default_factory=lambda: Heat(_RATE_HALF_LIFE, 0.0))
     loads: int = 0
+    load_failures: int = 0
     drops: int = 0
+    restarts: int = 0
+    started_at: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -117,9 +128,16 @@ class Engine:
         self.load = load
         total = load.running + load.waiting if load else 0
         self.others = max(0, total - self.in_flight)
+        if load is not None and load.started_at is not None:
+            if self.started_at is not None and load.started_at > self.started_at + 1.0:
+                self.restarts += 1
+                self.adapters.clear()  # however quickly it came back, it holds none
+            self.started_at = load.started_at
 
     def came_up(self, bases: frozenset[str], max_model_len: int | None) -> None:
         """It answers, and this is what it serves; it holds no adapter yet."""
+        if self.bases and self.started_at is None:
+            self.restarts += 1  # it may only have been out of reach: it does not tell
         self.status = EngineStatus.UP
         self.reason = ""
         self.bases = bases

@@ -14,6 +14,8 @@ _RUNNING = "vllm:num_requests_running"
 _WAITING = "vllm:num_requests_waiting"
 _KV_USAGE = "vllm:kv_cache_usage_perc"
 """Names of vLLM 0.32 (vllm/v1/metrics/loggers.py). Each has a line per data-parallel rank."""
+_STARTED = "process_start_time_seconds "
+"""Of Prometheus' client; an engine with several API servers does not have it."""
 
 
 async def ask_load(session: aiohttp.ClientSession, url: str) -> Load | None:
@@ -33,8 +35,12 @@ def parse_load(text: str) -> Load | None:
     Requests are summed over the ranks; the KV cache counts as full as the fullest one.
     """
     found: dict[str, list[float]] = {_RUNNING: [], _WAITING: [], _KV_USAGE: []}
+    started_at: float | None = None
     for line in text.splitlines():
         if not line.startswith("vllm:"):
+            if line.startswith(_STARTED):
+                with suppress(ValueError):
+                    started_at = float(line.removeprefix(_STARTED))
             continue
         name, _, rest = line.partition("{") if "{" in line else line.partition(" ")
         if name in found:
@@ -47,4 +53,5 @@ def parse_load(text: str) -> Load | None:
         running=int(sum(found[_RUNNING])),
         waiting=int(sum(found[_WAITING])),
         kv_usage=max(found[_KV_USAGE], default=0.0),
+        started_at=started_at,
     )

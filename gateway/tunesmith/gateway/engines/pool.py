@@ -19,9 +19,10 @@ from .connection import open_session
 from .engine import Engine
 from .membership import Membership
 from .placement import Placement
-from .residency import Residency, Unloaded
-from .sources import Source, sources_of
+from .residency import AdapterLoad, Residency, Unloaded
+from .sources import ListedSource, Source, sources_of
 from .traffic import Traffic
+from .waiting import Waiting
 from .watch import Watcher
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,7 @@ class EnginePool:
             unload frees memory and refuses what is in use; vLLM's own does neither (0.32).
         look_seconds: time between two looks at an engine.
         sources: instead of those that `entries` name.
+        adapter_loaded: told of every adapter that an engine was told to pull.
 
     Raises:
         ValueError: an entry names no engines.
@@ -58,11 +60,13 @@ class EnginePool:
         makes_room: bool = False,
         look_seconds: float = LOOK_SECONDS,
         sources: Sequence[Source] | None = None,
+        adapter_loaded: AdapterLoad | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.engines: list[Engine] = []
         """Changed in place as engines come and go."""
         self.sources = sources_of(entries) if sources is None else sources
+        self.waiting = Waiting()
         self._wait_seconds = wait_seconds
         self._clock = clock
         self._makes_room = makes_room
@@ -70,7 +74,7 @@ class EnginePool:
         self._traffic = Traffic(self.engines, clock)
         self._router = Router(self._traffic, slots)
         self._placement = Placement(self._traffic, self._holds)
-        self._residency = Residency(lambda: self.session, self._holds, clock)
+        self._residency = Residency(lambda: self.session, self._holds, clock, adapter_loaded)
         self._watcher = Watcher(lambda: self.session, self._up, self._signal, look_seconds)
         self._membership = Membership(self.engines, self._came, self._signal)
         self._watching: dict[Engine, asyncio.Task[None]] = {}
@@ -151,6 +155,12 @@ class EnginePool:
         engine = self.try_acquire(base, digest, affinity=affinity, exclude=exclude)
         if engine is not None:
             return engine
+        with self.waiting.for_base(base):
+            return await self._wait_for_engine(base, digest, affinity, exclude)
+
+    async def _wait_for_engine(
+        self, base: str, digest: str | None, affinity: int | None, exclude: Engine | None
+    ) -> Engine:
         deadline = self._clock() + self._wait_seconds
         if exclude is not None and not exclude.is_up:
             exclude = None  # when it is up, it has been restarted
@@ -167,8 +177,11 @@ class EnginePool:
                     await changed.wait()
 
     def _may_serve(self, base: str, exclude: Engine | None) -> bool:
-        return not self._membership.complete or any(
-            engine.may_serve(base) for engine in self.engines if engine is not exclude
+        # A source that engines come from may have one soon, as where they were scaled to none.
+        return (
+            not self._membership.complete
+            or any(not isinstance(source, ListedSource) for source in self.sources)
+            or any(engine.may_serve(base) for engine in self.engines if engine is not exclude)
         )
 
     def _until_a_try(self, base: str, left: float) -> float:

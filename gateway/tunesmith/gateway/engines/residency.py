@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 
 import aiohttp
 import structlog
@@ -22,6 +23,12 @@ AGAIN_SECONDS = 2.0
 """A request that was under way when its model was deleted, here or in another gateway, may have an
 engine pull the adapter once more; names are believed for one second. So it is unloaded again."""
 _REMEMBERED = 10_000
+
+
+class AdapterLoad(Protocol):
+    """Told of an adapter's pull: the engine's base, its seconds, and whether it is there now."""
+
+    def __call__(self, base: str, seconds: float, *, loaded: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Residency:
         session: the HTTP client to engines.
         keep: adapters that an engine holds.
         clock: seconds, monotonic.
+        loaded: told of every adapter that an engine was told to pull.
     """
 
     def __init__(
@@ -54,8 +62,10 @@ class Residency:
         session: Callable[[], aiohttp.ClientSession],
         keep: int,
         clock: Callable[[], float],
+        loaded: AdapterLoad | None = None,
     ) -> None:
         self._session = session
+        self._loaded = loaded
         self._clock = clock
         self._keep = keep
         self._dropping: dict[tuple[Engine, str], asyncio.Task[bool]] = {}
@@ -85,9 +95,15 @@ class Residency:
             if dropping is not None:
                 # vLLM says 404 to a request that an unload overtakes.
                 await asyncio.wait([dropping])
+            began = self._clock()
             pulled = await self.ask_one_token(engine, digest)
         finally:
             engine.pulling.discard(digest)
+        if not pulled:
+            engine.load_failures += 1
+        if self._loaded is not None:
+            base = min(engine.bases, default="unknown")
+            self._loaded(base, self._clock() - began, loaded=pulled)
         if pulled:
             engine.served(digest, self._keep)
         return pulled

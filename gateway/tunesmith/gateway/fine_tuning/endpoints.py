@@ -15,6 +15,7 @@ from tunesmith.gateway.resources import Parts
 from tunesmith.platform.domain.errors import InvalidRequest
 from tunesmith.platform.jobs import control, creation, reading
 from tunesmith.platform.quotas import default_limits
+from tunesmith.platform.tracing import current_traceparent
 
 from .schemas import METADATA_FILTER, Checkpoint, CreateJob, Event, Job
 
@@ -47,6 +48,7 @@ def create_job(
             is_retry=retry_count.strip() not in ("", "0"),
             trackers=parts.settings.trackers,
             limits=default_limits(parts.settings),
+            traceparent=current_traceparent.get(),
         )
         return Job.of(job)
 

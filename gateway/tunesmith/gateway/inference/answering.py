@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from time import perf_counter
 
 from tunesmith.gateway.engines.answer import AnswerLost
 from tunesmith.gateway.fairness.tenant_line import Priority
@@ -17,6 +18,7 @@ from tunesmith.gateway.models.catalogue import Catalogue, Choice
 from tunesmith.gateway.usage.ledger import UsageLedger
 from tunesmith.platform.domain.errors import InvalidRequest, Unavailable
 from tunesmith.platform.tenants import Caller
+from tunesmith.platform.tracing import Span
 
 from .asked import Asked
 from .errors import is_fault, of_engine
@@ -72,11 +74,15 @@ class Inference:
         *,
         priority: Priority = Priority.INTERACTIVE,
         limited: bool = True,
+        received: float | None = None,
+        span: Span | None = None,
     ) -> Generation:
         """Let a request in and have an engine answer it; the answer's head is here then.
 
         Args:
             limited: whether limits a minute hold for it.
+            received: when its first byte came (`perf_counter`), where its time is to be kept.
+            span: of the request, where it is traced.
 
         Raises:
             NotFound: no such model or alias of this tenant.
@@ -94,8 +100,12 @@ class Inference:
         if admission is None:
             admission = await self._limits.admit(limits, estimate)
         message: Message | None = None
+        target = choice.target
+        headers = b"x-request-id: %b\r\n" % request_id.encode()
+        if span is not None:
+            span = _engine_span(span, choice, asked)
+            headers += b"traceparent: %b\r\n" % span.traceparent.encode()
         try:
-            target = choice.target
             message = Message(
                 tenant_id=tenant_id,
                 target=target,
@@ -103,7 +113,7 @@ class Inference:
                 body=asked.for_engine(
                     target.engine_name, None if self._shares_cache else tenant_id
                 ),
-                headers=b"x-request-id: %b\r\n" % request_id.encode(),
+                headers=headers,
                 cost=estimate,
                 priority=priority,
             )
@@ -111,12 +121,23 @@ class Inference:
         except asyncio.CancelledError:
             # An answer that nobody waited for costs its prompt: what more it was is not known.
             admission.settle(asked.prompt_tokens if message and message.reached else 0)
+            if span is not None:
+                span.end("the client did not wait")
             raise
-        except BaseException:
+        except BaseException as error:
             admission.settle(0)
+            if span is not None:
+                span.end(str(error))
             raise
         return Generation(
-            self, caller, asked, choice=choice, admission=admission, exchange=exchange
+            self,
+            caller,
+            asked,
+            choice=choice,
+            admission=admission,
+            exchange=exchange,
+            received=received,
+            span=span,
         )
 
     def _estimate(self, choice: Choice, asked: Asked) -> int:
@@ -142,6 +163,14 @@ class Inference:
         return limits
 
 
+def _engine_span(request: Span, choice: Choice, asked: Asked) -> Span:
+    """The span of waiting for an engine and of its answer."""
+    attributes = {"tunesmith.base": choice.target.base, "gen_ai.request.model": choice.model}
+    if choice.target.digest is not None:
+        attributes["tunesmith.adapter"] = choice.target.digest
+    return request.child(f"engine {asked.path}", attributes, kind="client")
+
+
 class Generation:
     """An engine's answer to a request; to be ended."""
 
@@ -154,6 +183,8 @@ class Generation:
         choice: Choice,
         admission: Admission,
         exchange: Exchange,
+        received: float | None = None,
+        span: Span | None = None,
     ) -> None:
         self.status = exchange.status
         self.content_type = exchange.content_type
@@ -166,10 +197,13 @@ class Generation:
         self._choice = choice
         self._admission = admission
         self._exchange = exchange
+        self._received = received
+        self._span = span
         self._usage: Usage | None = None
         self._relay: Relay | None = None
         self._answers = False
         self._abandoned = False
+        self._cut = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -204,6 +238,9 @@ class Generation:
                 pool.succeeded(engine)
             raise of_engine(self.status, text, self._choice.target, self._asked)
         self._came()
+        if self._received is not None and self._asked.path not in _WITHOUT_TOKENS:
+            figures = self._inference.metrics.base(self._choice.target.base)
+            figures.whole_answer.observe(perf_counter() - self._received)
         self._usage = self._usage_in(text)
         return self._renaming(text)
 
@@ -217,6 +254,11 @@ class Generation:
         try:
             chunk = await following()
             self._came()
+            if chunk and self._received is not None:
+                figures = self._inference.metrics.base(self._choice.target.base)
+                figures.first_token.observe(perf_counter() - self._received)
+                if self._span is not None:
+                    self._span.event("first token")
             while chunk:
                 text = relay.passed_on(chunk)
                 if text:
@@ -224,6 +266,8 @@ class Generation:
                 chunk = await following()
         except AnswerLost:
             self._inference.pool.failed(self._exchange.engine)
+            self._inference.metrics.base(self._choice.target.base).cut.inc()
+            self._cut = True
             raise
         text = relay.rest()
         if text:
@@ -233,6 +277,8 @@ class Generation:
         """Count what was used, and let go of the engine."""
         asked, relay = self._asked, self._relay
         usage = self._usage if relay is None else relay.usage
+        if self._span is not None:
+            self._end_span(self._span, usage)
         if usage is None and relay is not None and relay.events:
             # Cut before its end, where the engine would have said it: at least a token an event.
             usage = Usage(asked.prompt_tokens, relay.events * asked.tokens_an_event)
@@ -263,7 +309,26 @@ class Generation:
         )
         if usage is not None:
             inference.estimates.learn(choice.model, usage.completion)
-            inference.metrics.used(choice.target.base, usage.prompt, usage.completion)
+            figures = inference.metrics.base(choice.target.base)
+            figures.prompt.inc(usage.prompt)
+            figures.completion.inc(usage.completion)
+
+    def _end_span(self, span: Span, usage: Usage | None) -> None:
+        span.set(
+            {
+                "server.address": self._exchange.engine.url,
+                "http.response.status_code": self.status,
+            }
+        )
+        if usage is not None:
+            span.set(
+                {
+                    "gen_ai.usage.input_tokens": usage.prompt,
+                    "gen_ai.usage.output_tokens": usage.completion,
+                }
+            )
+        failed = self._cut or self._abandoned or is_fault(self.status)
+        span.end("all of its answer was not had" if failed else None)
 
     @property
     def _usage_in(self) -> Callable[[bytes], Usage | None]:

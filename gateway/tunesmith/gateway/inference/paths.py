@@ -77,6 +77,8 @@ class InferencePaths:
         except TunesmithError as error:
             if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.warning("request failed", code=error.code, error=error.message)
+            if error.status >= HTTPStatus.TOO_MANY_REQUESTS:
+                scope["state"]["resources"].metrics.refused(error)
             await render(error)(scope, receive, send)
 
 
@@ -95,7 +97,13 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     asked = Asked.of(scope["path"], await _body(scope, receive))
     seconds = resources.settings.inference_seconds
     async with WhileConnected(receive, seconds) as connected:
-        generation = await resources.inference.begin(caller, asked, state["request_id"])
+        generation = await resources.inference.begin(
+            caller,
+            asked,
+            state["request_id"],
+            received=state["received"],
+            span=state.get("span"),
+        )
         try:
             if generation.streamed:
                 connected.answering()

@@ -177,7 +177,8 @@ class Sender:
         queue = self._queues.get(engine) or self.queue_of(engine)
         turn = queue.try_enter(message.tenant_id, message.cost, message.priority)
         if turn is None:
-            turn = await queue.enter(message.tenant_id, message.cost, message.priority)
+            with self.pool.waiting.for_base(message.target.base):
+                turn = await queue.enter(message.tenant_id, message.cost, message.priority)
         digest = message.target.digest
         try:
             if digest is not None and digest not in engine.adapters:

@@ -79,6 +79,7 @@ class Gate:
                     f"Rate limit reached for {_called(count.name)} on requests at once: Limit"
                     f" {count.limit}. Please try again when one of yours has been answered.",
                     limited="requests",
+                    limit="concurrent_requests",
                     retry_after=_RETRY_AFTER,
                     headers=self.headers,
                 )
@@ -143,6 +144,7 @@ class Gate:
                 f" {amount}. The input or output tokens must be reduced in order to run"
                 " successfully.",
                 limited=limited,
+                limit=f"{limited}_per_minute",
                 retry_after=None,
                 headers=self.headers,
             )
@@ -153,6 +155,7 @@ class Gate:
             f"Rate limit reached for {owner} on {unit}: Limit {budget.limit}, Used {used},"
             f" Requested {amount}. Please try again in {seconds}s.",
             limited=limited,
+            limit=f"{limited}_per_minute",
             retry_after=min(seconds, _MOST_SECONDS),
             headers=self.headers,
         )

@@ -34,6 +34,9 @@ class FailOpenStore:
 
     Args:
         share: this gateway's part of every limit, as last known: 0.25 with four gateways.
+
+    Attributes:
+        errors: times that the store did not answer.
     """
 
     def __init__(
@@ -49,6 +52,12 @@ class FailOpenStore:
         self._alone = MemoryStore(clock)
         self._since: float | None = None
         self._try_at = 0.0
+        self.errors = 0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether this gateway goes on without the store."""
+        return self._since is not None
 
     async def take(self, name: str, limit: float, wish: Wish) -> Grant:
         """Ask a budget.
@@ -74,6 +83,7 @@ class FailOpenStore:
         return granted
 
     def _went(self, error: Exception) -> None:
+        self.errors += 1
         if self._since is None:
             self._since = self._clock()
             self._alone = MemoryStore(self._clock)

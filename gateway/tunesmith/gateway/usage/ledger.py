@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count, islice
@@ -36,6 +36,8 @@ _Row = tuple[str, str, str, str, str]  # a `UsageKey`, which would take longer t
 class _Batch(NamedTuple):
     id: str
     counts: dict[UsageKey, Counts]
+    since: float
+    """When the first of it was counted, by the monotonic clock."""
 
 
 class UsageLedger:
@@ -45,6 +47,10 @@ class UsageLedger:
     not known whether it was written, as the answer was lost, is written again under its id before
     any other, and is added once. Meanwhile new counts add up for the batch after it; so memory is
     bounded by the number of keys and models in use, however long the database is away.
+
+    Attributes:
+        failures: tries to write that failed.
+        written: given what was written, each time.
     """
 
     def __init__(
@@ -68,6 +74,22 @@ class UsageLedger:
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failing = False
+        self._since = 0.0
+        self.failures = 0
+        self.written: Callable[[Mapping[UsageKey, Counts]], None] | None = None
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long ago the oldest usage was counted that is not written yet."""
+        since = [batch.since for batch in self._pending]
+        if self._counted:
+            since.append(self._since)
+        return max(0.0, time.monotonic() - min(since)) if since else 0.0
+
+    @property
+    def unwritten_rows(self) -> int:
+        """Rows, each of a key and a model on a day, that are in memory alone."""
+        return len(self._counted) + sum(len(batch.counts) for batch in self._pending)
 
     async def __aenter__(self) -> UsageLedger:
         self._task = asyncio.create_task(self._keep_writing(), name="write usage")
@@ -115,6 +137,8 @@ class UsageLedger:
         row = (tenant_id, key_id, model, alias, self._day)
         counts = self._counted.get(row)
         if counts is None:
+            if not self._counted:
+                self._since = time.monotonic()
             counts = self._counted[row] = [0, 0, 0, 0]
         counts[0] += 1
         counts[1] += prompt
@@ -130,12 +154,8 @@ class UsageLedger:
                 return False
             if self._counted:
                 counted, self._counted = self._counted, {}
-                self._pending.append(
-                    _Batch(
-                        next(self._ids),
-                        {UsageKey(*row): Counts(*counts) for row, counts in counted.items()},
-                    )
-                )
+                batch = {UsageKey(*row): Counts(*counts) for row, counts in counted.items()}
+                self._pending.append(_Batch(next(self._ids), batch, self._since))
                 if not await self._write_pending():
                     return False
             if self._failing:
@@ -150,6 +170,8 @@ class UsageLedger:
             try:
                 if await self._is_written(batch):
                     self._pending.pop(0)
+                    if self.written is not None:
+                        self.written(batch.counts)
                     continue
                 voided = await self._in_thread(void_batch, batch.id)
             except (TunesmithError, SQLAlchemyError) as error:
@@ -164,7 +186,7 @@ class UsageLedger:
     async def _is_written(self, batch: _Batch) -> bool:
         """Write a batch; False where the database refuses what is in it."""
         try:
-            return await self._in_thread(add_batch, *batch)
+            return await self._in_thread(add_batch, batch.id, batch.counts)
         except (IntegrityError, InvalidRequest, OverflowError) as error:
             self._warn(error)
             return False
@@ -172,6 +194,7 @@ class UsageLedger:
     def _split(self, batch: _Batch) -> None:
         """Make two of a batch that was refused, so that only what is wrong waits for its time."""
         if len(batch.counts) == 1:
+            self._since = min(self._since, batch.since) if self._counted else batch.since
             for key, counts in batch.counts.items():
                 kept = self._counted.setdefault(key, [0, 0, 0, 0])
                 for place, number in enumerate(counts):
@@ -179,7 +202,7 @@ class UsageLedger:
             return
         items, half = iter(batch.counts.items()), len(batch.counts) // 2
         halves = dict(islice(items, half)), dict(items)
-        self._pending[:0] = [_Batch(next(self._ids), counts) for counts in halves]
+        self._pending[:0] = [_Batch(next(self._ids), counts, batch.since) for counts in halves]
 
     async def _in_thread(self, work: Callable[..., bool], *args: object) -> bool:
         def run() -> bool:
@@ -189,6 +212,7 @@ class UsageLedger:
         return await to_thread.run_sync(run, limiter=self._thread)
 
     def _warn(self, error: Exception) -> None:
+        self.failures += 1
         if not self._failing:  # once, not every second
             reason = str(error).split("\n", 1)[0]
             log.warning("usage not written, and kept for the next try", error=reason)

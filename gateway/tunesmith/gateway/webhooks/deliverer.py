@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
@@ -35,11 +36,21 @@ _SWEEP_SECONDS = 3600.0
 
 
 class WebhookDeliverer:
-    """Claims what is due, sends it, and writes down what came of it. To be entered once."""
+    """Claims what is due, sends it, and writes down what came of it. To be entered once.
+
+    Args:
+        attempted: told of every attempt's outcome: `taken`, `refused` or `gone`.
+    """
 
     def __init__(
-        self, database: Database, sender: WebhookSender, *, poll_seconds: float = POLL_SECONDS
+        self,
+        database: Database,
+        sender: WebhookSender,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        attempted: Callable[[str], None] | None = None,
     ) -> None:
+        self._attempted = attempted
         self._database = database
         self._sender = sender
         self._turns = Recurring(self._turn, seconds=poll_seconds, name="send webhooks")
@@ -79,6 +90,10 @@ class WebhookDeliverer:
 
     async def _deliver(self, due: Due, signed_by: list[str]) -> None:
         outcome = await self._sender.send(due.endpoint.url, signed_by, due.payload)
+        if self._attempted is not None:
+            self._attempted(
+                "taken" if outcome.is_taken else "gone" if outcome.is_gone else "refused"
+            )
         try:
             await run_in_threadpool(self._write, due, outcome)
         except (TunesmithError, SQLAlchemyError) as error:

@@ -74,9 +74,13 @@ class Database:
             Unavailable: the database cannot be reached, is locked for too long, or is full.
             InvalidRequest: a value cannot be kept in the database, as a text with a NUL.
         """
-        with self._observed("write"), readable_errors(), self._sessions() as session:
-            with session.begin():
-                yield session
+        with (
+            self._observed("write"),
+            readable_errors(),
+            self._sessions() as session,
+            session.begin(),
+        ):
+            yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -116,6 +116,7 @@ class RateLimited(TunesmithError):
     `type` is what was limited, as OpenAI has it: `requests` or `tokens`.
 
     Args:
+        limit: which one it is, by the name of its setting.
         retry_after: seconds; None where waiting is of no use, as the request alone is too large.
         headers: what the answer's `x-ratelimit-*` headers say.
     """
@@ -128,11 +129,13 @@ class RateLimited(TunesmithError):
         message: str,
         *,
         limited: str,
+        limit: str = "",
         retry_after: int | None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.limited = limited
+        self.limit = limit
         self.retry_after = retry_after
         self.headers = dict(headers or {})
 

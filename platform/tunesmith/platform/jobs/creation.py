@@ -78,6 +78,7 @@ def create_job(
     is_retry: bool = False,
     trackers: Collection[str] = (),
     limits: Limits = NO_LIMITS,
+    traceparent: str | None = None,
 ) -> Job:
     """Create a job, or return the one that this very create made before.
 
@@ -89,6 +90,7 @@ def create_job(
         is_retry: the client says that it asked before.
         trackers: where the operator lets jobs send their metrics, such as "wandb".
         limits: of tenants that have none of their own.
+        traceparent: of the request, where it is traced.
 
     Raises:
         LimitReached: the tenant has as many jobs that wait, or tuned models, as it may have.
@@ -151,6 +153,7 @@ def create_job(
         hyperparameters=hyperparameters,
         evaluation=evaluation,
         ignore_data_report=request.ignore_data_report,
+        traceparent=traceparent,
     )
     try:
         with session.begin_nested():

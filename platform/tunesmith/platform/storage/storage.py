@@ -13,6 +13,7 @@ from .backend import Backend, Spool
 from .errors import InvalidKey, ObjectNotFound, StorageMisconfigured
 from .folder import FolderBackend
 from .keys import check_key, check_prefix
+from .measured import MeasuredBackend, Observe
 from .objects import ObjectBackend
 
 
@@ -59,13 +60,17 @@ class Storage:
 
     def __init__(self, url: str | Path) -> None:
         self.url = str(url)
-        self._backend = _backend(self.url)
+        self._backend: Backend = _backend(self.url)
 
     def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
         return Storage, (self.url,)
 
     def __repr__(self) -> str:
         return f"Storage({self.url!r})"
+
+    def observe(self, observe: Observe) -> None:
+        """Have `observe` told of every call from now on; a pickled copy tells nobody."""
+        self._backend = MeasuredBackend(self._backend, observe)
 
     def put(self, key: str, data: bytes) -> None:
         """Write `data` under `key`, in place of what was there."""
