@@ -128,14 +128,14 @@ def parts(settings: Settings) -> list[Part]:
             needs=(BASE,),
         )
     )
-    health = f"{local_url(settings.host, settings.port)}/healthz"
+    gateway = local_url(settings.host, settings.port)
     chosen.append(
         Part(
             GATEWAY,
             module("tunesmith.gateway"),
             environment,
-            ready=answers(health),
-            alive=answers(health, within=_ALIVE_WITHIN),
+            ready=answers(f"{gateway}/readyz?part=database"),  # alive comes before
+            alive=answers(f"{gateway}/healthz", within=_ALIVE_WITHIN),
             needs=(BASE,),
         )
     )
