@@ -59,7 +59,9 @@ class ToldCohort:
         updates, self.next_updates = self.next_updates, []
         return updates
 
-    stop = updates
+    def begin_stop(self) -> None: ...
+
+    end_stop = updates
 
 
 @dataclass

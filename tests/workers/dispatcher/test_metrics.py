@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
@@ -13,9 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
-from tunesmith.platform.supervisor.ports import free_port
 from tunesmith.workers.dispatcher.metrics import TrainingMetrics, of_cohorts, of_jobs
+from tunesmith.workers.status_server import ProcessStatus, StatusServer
 from tunesmith.workers.training.work import Failed, Finished, Joined, Stepped
+
+BASE = "pocket"
 
 if TYPE_CHECKING:
     from tests.workers.dispatcher.conftest import Desk
@@ -86,7 +87,7 @@ def test_a_jobs_life_is_seen(desk: Desk) -> None:
     assert value(metrics, "tunesmith_unfinished_jobs", status="queued") == 3
     desk.settings.slots_per_cohort = 2
     trainings = desk.trainings()
-    trainings.start(queued=True)
+    trainings.start(queued={BASE})
     assert desk.cohort.jobs == {good, bad}
     assert value(metrics, "tunesmith_job_wait_seconds_count") == 2
     for status, count in (("queued", 1), ("running", 2), ("paused", 0)):
@@ -113,14 +114,14 @@ def test_a_jobs_life_is_seen(desk: Desk) -> None:
     assert value(metrics, "tunesmith_cohort_slots_used") == 0
 
     # A lost cohort's job starts again: it is not counted as one that waited from its creation.
-    trainings.start(queued=True)
+    trainings.start(queued={BASE})
     assert desk.cohort.jobs == {waits}
     desk.cohort.lost = True
     trainings.take_updates()
     assert value(metrics, "tunesmith_cohorts_lost_total") == 1
     assert desk.status(waits) == JobStatus.QUEUED
     desk.cohort.lost, desk.cohort.jobs = False, set()
-    desk.trainings().start(queued=True)
+    desk.trainings().start(queued={BASE})
     assert desk.status(waits) == JobStatus.RUNNING
     assert value(metrics, "tunesmith_job_wait_seconds_count") == 3
 
@@ -129,18 +130,15 @@ def test_prometheus_can_scrape_it_and_no_series_names_a_job(desk: Desk) -> None:
     job = desk.queued_job()
     desk.metrics.collect_from(lambda: of_jobs(desk.database))
     trainings = desk.trainings()
-    trainings.start(queued=True)
+    trainings.start(queued={BASE})
     desk.cohort.next_updates = [Stepped(job, StepMetrics(1, 4, 1.0, 0.5, tokens=7), 1.0)]
     trainings.take_updates()
-    port = free_port()
-    server, thread = desk.metrics.serve("127.0.0.1", port)
+    server = StatusServer("127.0.0.1", 0, ProcessStatus(), desk.metrics.registry)
     try:
-        with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        with urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
             text = answer.read().decode()
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        server.close()
     labels = {
         name
         for family in text_string_to_metric_families(text)
@@ -151,14 +149,6 @@ def test_prometheus_can_scrape_it_and_no_series_names_a_job(desk: Desk) -> None:
     assert "tunesmith_training_steps_total" in text
     assert job not in text
     assert desk.tenant not in text
-
-
-def test_a_taken_port_is_refused(desk: Desk) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(OSError, match="in use"):
-            desk.metrics.serve("127.0.0.1", taken.getsockname()[1])
 
 
 def test_a_database_that_is_down_leaves_the_other_figures(desk: Desk) -> None:

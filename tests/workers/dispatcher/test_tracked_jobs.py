@@ -16,6 +16,8 @@ from tunesmith.workers.tracking.tracker import TrackedJob
 from tunesmith.workers.tracking.tracking import Tracking
 from tunesmith.workers.training.work import Failed, Finished, StateStored, Stepped
 
+BASE = "pocket"
+
 if TYPE_CHECKING:
     from tests.workers.dispatcher.conftest import Desk
 
@@ -99,7 +101,7 @@ def test_a_job_that(desk: Desk, leave: Callable[[Desk, Trainings, str], None], s
     tracking = Tracking([tracker])
     job = desk.queued_job()
     trainings = desk.trainings(tracking)
-    trainings.start(queued=True)
+    trainings.start(queued={BASE})
     desk.cohort.next_updates = [
         Stepped(job, StepMetrics(step, 4, 1.0, 0.5), 1.0) for step in (1, 2)
     ]
@@ -120,7 +122,7 @@ def test_the_address_of_a_run_is_in_the_jobs_events(desk: Desk) -> None:
     with desk.database.transaction() as session:
         session.execute(update(Job).where(Job.id == job).values(integrations=["?", {"type": "x"}]))
     trainings = desk.trainings(tracking)
-    trainings.start(queued=True)
+    trainings.start(queued={BASE})
     desk.cohort.next_updates = [Stepped(job, StepMetrics(1, 4, 1.0, 0.5), 1.0)]
     trainings.take_updates()
     assert tracker.logged.wait(60)  # which it is after the note

@@ -15,10 +15,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, Literal
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import structlog
 from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from tunesmith.platform.domain.errors import InvalidRequest
+from tunesmith.platform.settings import Settings
+
+log = structlog.get_logger()
 
 HUNG_SECONDS = 120.0
 """A loop that has not turned for so long hangs: nothing that it does on purpose takes as long."""
@@ -125,6 +131,34 @@ class StatusServer:
         self._thread.join()
 
 
+def serve_status(
+    settings: Settings,
+    process: Literal["dispatcher", "evaluator"],
+    status: ProcessStatus,
+    registry: CollectorRegistry,
+) -> StatusServer | None:
+    """The server of this process where the settings give it a port.
+
+    Raises:
+        InvalidRequest: it cannot listen there.
+    """
+    port: int | None = getattr(settings, f"{process}_metrics_port")
+    if port is None:
+        return None
+    host = settings.metrics_host
+    try:
+        server = StatusServer(host, port, status, registry)
+    except OSError as error:
+        variable = f"TUNESMITH_{process.upper()}_METRICS_PORT"
+        raise InvalidRequest(
+            f"/metrics cannot be served at {host}:{port} ({error.strerror or error}); choose"
+            f" another TUNESMITH_METRICS_HOST or {variable}.",
+            param=f"{process}_metrics_port",
+        ) from error
+    log.info("status served", host=host, port=server.port)
+    return server
+
+
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 32
@@ -140,7 +174,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _QuietHandler(WSGIRequestHandler):
     timeout = 30
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+    def log_message(self, format: str, *args: Any) -> None:
         """Probes come all the time."""
 
 

@@ -5,55 +5,43 @@ from __future__ import annotations
 import signal
 import sys
 
-import ray
 import structlog
 
-from tunesmith.platform.database import Database
-from tunesmith.platform.domain.errors import InvalidRequest
+from tunesmith.platform.database import Database, wait_for_schema
+from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.logs import configure_logs
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.dispatcher.dispatcher import Dispatcher
+from tunesmith.workers.status_server import ProcessStatus, serve_status
 from tunesmith.workers.tracking.choice import chosen_trackers
 
 log = structlog.get_logger()
 
 
 def main() -> None:
-    """Join the Ray cluster of the settings and work until SIGTERM."""
+    """Lead or stand by, in the Ray cluster of the settings, until SIGTERM."""
     settings = Settings()
     configure_logs(settings, process="dispatcher")
     if not settings.ray_address:
         sys.exit("TUNESMITH_RAY_ADDRESS must name the Ray cluster that trains.")
+    status = ProcessStatus()
     try:
         trackers = chosen_trackers(settings)
-    except InvalidRequest as error:
+        database = Database(settings.database_url)
+        dispatcher = Dispatcher(
+            settings, database, Storage(settings.storage_url), trackers, status=status
+        )
+        serve_status(settings, "dispatcher", status, dispatcher.metrics.registry)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: dispatcher.stop())
+        with status.resting("database", "A database with a schema for this version."):
+            if not wait_for_schema(database, settings, dispatcher.stopping):
+                return
+    except TunesmithError as error:
         sys.exit(error.message)
-    ray.init(
-        address=settings.ray_address,
-        namespace="tunesmith",
-        logging_level="warning",
-        log_to_driver=True,
-        configure_logging=False,
-    )
-    dispatcher = Dispatcher(
-        settings, Database(settings.database_url), Storage(settings.storage_url), trackers
-    )
-    if settings.dispatcher_metrics_port is not None:
-        host, port = settings.metrics_host, settings.dispatcher_metrics_port
-        try:
-            dispatcher.metrics.serve(host, port)
-        except OSError as error:
-            sys.exit(
-                f"/metrics cannot be served at {host}:{port} ({error.strerror}); choose another"
-                " TUNESMITH_METRICS_HOST or TUNESMITH_DISPATCHER_METRICS_PORT."
-            )
-        log.info("metrics served", host=host, port=port)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: dispatcher.stop())
     log.info("dispatcher ready", ray=settings.ray_address)
     dispatcher.run()
-    ray.shutdown()
 
 
 if __name__ == "__main__":

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import ray
 import structlog
-from sqlalchemy import select
 
 from tunesmith.platform import bases
 from tunesmith.platform.database.models import BaseModel, Job
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.jobs import progress, queue
-from tunesmith.platform.jobs.moves import add_event
 from tunesmith.platform.settings import Settings
+from tunesmith.workers.dispatcher import needs
 from tunesmith.workers.dispatcher.cohorts import CohortLost, CohortUnusable, RunningCohort
+from tunesmith.workers.dispatcher.ray_cluster import RayCluster
 from tunesmith.workers.dispatcher.reports import Reports
+from tunesmith.workers.dispatcher.waiting import Place, tell
 from tunesmith.workers.training.work import CohortSettings
 
 log = structlog.get_logger()
 
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 5.0
+_TELL_SECONDS = 5.0
+
+
+@dataclass
+class _Wanted:
+    """A base that jobs wait for and that no cohort holds yet."""
+
+    since: float
+    needs: needs.Needs | None
+    told_at: float = float("-inf")
+    told: Place | None = None
 
 
 class CohortPool:
     """Cohorts by the name of their base."""
 
-    def __init__(self, settings: Settings, reports: Reports, owner: str) -> None:
+    def __init__(self, settings: Settings, reports: Reports, ray: RayCluster, owner: str) -> None:
         self._settings = settings
         self._reports = reports
+        self._ray = ray
         self._owner = owner
         self._cohorts: dict[str, RunningCohort] = {}
-        self._told: set[str] = set()
-        self._told_at = 0.0
+        self._wanted: dict[str, _Wanted] = {}
 
     def __iter__(self) -> Iterator[RunningCohort]:
         return iter(list(self._cohorts.values()))
@@ -46,6 +58,8 @@ class CohortPool:
                 self._start(base)
             elif running.settings.base_digest != base.digest and not running.jobs:
                 self.end(running)
+        kept = {base.name for base in needed} | self._cohorts.keys()
+        self._wanted = {name: wanted for name, wanted in self._wanted.items() if name in kept}
 
     def ready(self) -> Iterator[RunningCohort]:
         """Cohorts whose base is resident. What cannot start is ended, and its jobs are told."""
@@ -54,10 +68,9 @@ class CohortPool:
                 known = cohort.ready
                 if cohort.check_ready():
                     if not known:
+                        self._wanted.pop(cohort.base_name, None)
                         self._record(cohort)
                     yield cohort
-                else:
-                    self._tell_who_waits(cohort)
             except CohortLost as error:
                 log.warning("cohort lost at its start", base=cohort.base_name, why=str(error))
                 self.end(cohort)
@@ -65,22 +78,67 @@ class CohortPool:
                 self.end(cohort)
                 self._fail_who_waits(cohort, str(error))
 
+    def tell_who_waits(self) -> None:
+        """Say once to each queued job what it waits for."""
+        now = time.monotonic()
+        for name, wanted in self._wanted.items():
+            if now - wanted.since < _PATIENCE_SECONDS or now - wanted.told_at < _TELL_SECONDS:
+                continue
+            wanted.told_at = now
+            purpose = f"to hold the base {name}"
+            total, free = self._ray.total(), self._ray.free()
+            message = needs.waiting_for(wanted.needs, total, free, purpose)
+            with self._reports.database.transaction() as session:
+                wanted.told = tell(
+                    session,
+                    message,
+                    JobStatus.QUEUED,
+                    Job.base_name == name,
+                    after=wanted.told,
+                )
+
     def release_idle(self) -> None:
-        """End cohorts that have had no job for the time that the settings say."""
+        """End cohorts that have had no job for the time that the settings say.
+
+        At once where another base waits for what they hold.
+        """
         for cohort in self:
             since = cohort.idle_since
             if cohort.jobs or since is None:
                 continue
-            if time.monotonic() - since > self._settings.cohort_idle_seconds:
+            idle = time.monotonic() - since
+            if idle > self._settings.cohort_idle_seconds or (
+                idle > _PATIENCE_SECONDS and self._is_in_the_way(cohort)
+            ):
                 log.info("idle cohort released", base=cohort.base_name)
                 self.end(cohort)
 
+    def _is_in_the_way(self, idle: RunningCohort) -> bool:
+        now = time.monotonic()
+        return any(
+            name != idle.base_name
+            and now - wanted.since > _PATIENCE_SECONDS
+            and wanted.needs is not None
+            and set(wanted.needs.missing(self._ray.free())) & {"GPU", "CPU", "memory"}
+            for name, wanted in self._wanted.items()
+        )
+
     def end(self, cohort: RunningCohort) -> None:
         """End a cohort's process at once."""
-        self._cohorts.pop(cohort.base_name, None)
+        self.forget(cohort)
         cohort.kill()
 
+    def forget(self, cohort: RunningCohort) -> None:
+        """A cohort is gone with its cluster."""
+        self._cohorts.pop(cohort.base_name, None)
+        self._wanted.pop(cohort.base_name, None)
+
     def _start(self, base: BaseModel) -> None:
+        asked = needs.of_trainer(self._settings, base.name, self._ray.total())
+        wanted = self._wanted.setdefault(base.name, _Wanted(time.monotonic(), asked))
+        wanted.needs = asked
+        if asked is None:
+            return
         settings = CohortSettings(
             base_directory=base.source,
             base_digest=base.digest,
@@ -93,7 +151,7 @@ class CohortPool:
             memory_bytes=self._settings.trainer_memory_bytes,
             gpu_share=self._settings.trainer_gpu_memory,
         )
-        self._cohorts[base.name] = RunningCohort.start(base.name, settings, gpus=self._gpus())
+        self._cohorts[base.name] = RunningCohort.start(base.name, settings, asked)
 
     def _record(self, cohort: RunningCohort) -> None:
         """Keep what the trainer measured: jobs that could never fit are refused at creation."""
@@ -101,33 +159,6 @@ class CohortPool:
             bases.record_trainer(
                 session, cohort.base_name, cohort.settings.base_digest, dict(cohort.figures or {})
             )
-
-    def _gpus(self) -> float:
-        if self._settings.device == "auto":
-            return 1.0 if ray.cluster_resources().get("GPU", 0) > 0 else 0.0
-        return 1.0 if self._settings.device == "cuda" else 0.0
-
-    def _tell_who_waits(self, cohort: RunningCohort) -> None:
-        """Say once to each queued job what it waits for."""
-        now = time.monotonic()
-        if min(now - cohort.started_at, now - self._told_at) < _PATIENCE_SECONDS:
-            return
-        self._told_at = now
-        what = "a GPU worker" if self._gpus() else "a worker"
-        with self._reports.database.transaction() as session:
-            waiting = session.scalars(
-                select(Job.id).where(
-                    Job.status == JobStatus.QUEUED, Job.base_name == cohort.base_name
-                )
-            ).all()
-            for job_id in set(waiting) - self._told:
-                add_event(
-                    session,
-                    job_id,
-                    f"Waiting for {what} to hold the base {cohort.base_name}; training starts as"
-                    " soon as Ray has one.",
-                )
-        self._told.update(waiting)
 
     def _fail_who_waits(self, cohort: RunningCohort, reason: str) -> None:
         """Fail the jobs that only this cohort could have trained."""

@@ -10,6 +10,7 @@ import ray
 import structlog
 from ray.exceptions import RayError
 
+from tunesmith.workers.dispatcher.needs import Needs
 from tunesmith.workers.training.cohort_actor import CohortActor
 from tunesmith.workers.training.work import CohortSettings, TrainingWork, Update
 
@@ -41,6 +42,7 @@ class RunningCohort:
     settings: CohortSettings
     actor: Any
     ready_ref: Any
+    needs: Needs
     started_at: float = field(default_factory=time.monotonic)
     ready: bool = False
     jobs: set[str] = field(default_factory=set)
@@ -48,14 +50,16 @@ class RunningCohort:
     figures: dict[str, Any] | None = None
     full: bool = False
     _updates_ref: Any = None
+    _stopped_ref: Any = None
+    _stop_by: float = 0.0
 
     @classmethod
-    def start(cls, base_name: str, settings: CohortSettings, *, gpus: float) -> RunningCohort:
+    def start(cls, base_name: str, settings: CohortSettings, needs: Needs) -> RunningCohort:
         """Ask Ray for the actor; `check_ready` says when it is there."""
         actor_class: Any = CohortActor  # the decorator made it Ray's handle
-        actor = actor_class.options(num_cpus=1, num_gpus=gpus).remote(settings)
-        log.info("cohort requested", base=base_name, gpus=gpus)
-        return cls(base_name, settings, actor, actor.ready.remote())
+        actor = actor_class.options(**needs.options()).remote(settings)
+        log.info("cohort requested", base=base_name, needs=str(needs))
+        return cls(base_name, settings, actor, actor.ready.remote(), needs)
 
     def check_ready(self) -> bool:
         """Whether the base is resident.
@@ -122,15 +126,19 @@ class RunningCohort:
         self._updates_ref = self.actor.updates.remote(_POLL_SECONDS)
         return updates
 
-    def stop(self) -> list[Update]:
-        """Have all states stored and end the process; what it still reported."""
-        updates: list[Update] = []
+    def begin_stop(self) -> None:
+        """Have all states stored; `end_stop` waits for it."""
         if self.ready and self.jobs:
-            stopped = self.actor.stop.remote()
-            deadline = time.monotonic() + _STOP_SECONDS
+            self._stop_by = time.monotonic() + _STOP_SECONDS
+            self._stopped_ref = self.actor.stop.remote()
+
+    def end_stop(self) -> list[Update]:
+        """End the process once its states are stored; what it still reported."""
+        updates: list[Update] = []
+        if self._stopped_ref is not None:
             try:
-                while time.monotonic() < deadline:
-                    done, _ = ray.wait([stopped], timeout=0.1)
+                while time.monotonic() < self._stop_by:
+                    done, _ = ray.wait([self._stopped_ref], timeout=0.1)
                     updates += self.updates()
                     if done:
                         break

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from threading import Lock, Thread
+from threading import Lock
 from typing import Protocol
-from wsgiref.simple_server import WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
@@ -119,14 +118,6 @@ class TrainingMetrics:
     def collect_from(self, source: Callable[[], Iterable[Metric]]) -> None:
         """Ask `source` at every scrape."""
         self.registry.register(_Source(source))
-
-    def serve(self, host: str, port: int) -> tuple[WSGIServer, Thread]:
-        """Answer GET /metrics from a thread of its own.
-
-        Raises:
-            OSError: it cannot listen there.
-        """
-        return start_http_server(port, addr=host, registry=self.registry)
 
 
 def of_cohorts(cohorts: Iterable[CohortSeen], slots_per_cohort: int) -> Iterable[Metric]:

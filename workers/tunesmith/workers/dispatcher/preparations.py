@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,36 +11,46 @@ import structlog
 from ray.exceptions import RayError
 from sqlalchemy.orm import Session
 
+from tunesmith.platform.database.models import Job
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.domain.training import Prepared
 from tunesmith.platform.jobs import progress, queue
 from tunesmith.platform.jobs.queue import Lease
 from tunesmith.platform.settings import Settings
 from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
+from tunesmith.workers.dispatcher.needs import Needs, of_reader, waiting_for
+from tunesmith.workers.dispatcher.ray_cluster import RayCluster
 from tunesmith.workers.dispatcher.reports import Reports
+from tunesmith.workers.dispatcher.waiting import Pace, tell
 from tunesmith.workers.training.cohort_actor import prepare_job, warm_up
 from tunesmith.workers.training.work import PreparationWork, Refusal
 
 log = structlog.get_logger()
 
 _AT_ONCE = 4
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class _Preparing:
     lease: Lease
     ref: Any
+    needs: Needs
+    since: float
 
 
 class Preparations:
     """From `validating_files` to `queued`."""
 
-    def __init__(self, settings: Settings, reports: Reports, owner: str) -> None:
+    def __init__(self, settings: Settings, reports: Reports, ray: RayCluster, owner: str) -> None:
         self._settings = settings
         self._reports = reports
+        self._ray = ray
         self._owner = owner
         self._jobs: dict[str, _Preparing] = {}
         self._warming: Any = None  # Ray drops a task that nobody refers to
+        self._pace = Pace()
+        self._told_at = float("-inf")
 
     @property
     def leases(self) -> list[Lease]:
@@ -58,7 +69,8 @@ class Preparations:
 
     def start(self) -> None:
         """Claim what waits, as long as there is room."""
-        while len(self._jobs) < _AT_ONCE:
+        while self._pace.due and len(self._jobs) < _AT_ONCE:
+            began = time.monotonic()
             with self._reports.database.transaction() as session:
                 lease = queue.claim(
                     session,
@@ -67,13 +79,38 @@ class Preparations:
                     status=JobStatus.VALIDATING_FILES,
                     max_attempts=self._settings.max_attempts,
                 )
-                if lease is None:
+                if lease is None:  # all that wait are in hand
+                    self._pace.took(time.monotonic() - began)
                     return
                 work = self._work(session, lease)
                 if isinstance(work, Refusal):
                     progress.fail(session, lease, work.code, work.message, work.param)
                     continue
-            self._jobs[lease.job_id] = _Preparing(lease, prepare_job.remote(work))
+                base = queue.leased_job(session, lease).base_name
+            needs = of_reader(self._settings, base)
+            ref = prepare_job.options(**needs.options()).remote(work)
+            self._jobs[lease.job_id] = _Preparing(lease, ref, needs, time.monotonic())
+
+    def tell_who_waits(self) -> None:
+        """Say once to each job whose files nobody reads yet what it waits for."""
+        now = time.monotonic()
+        late = [job for job in self._jobs.values() if now - job.since > _PATIENCE_SECONDS]
+        if not late or now - self._told_at < _PATIENCE_SECONDS:
+            return
+        self._told_at = now
+        total, free = self._ray.total(), self._ray.free()
+        for needs in {str(job.needs): job.needs for job in late}.values():
+            if not needs.missing(total) and not needs.missing(free):
+                continue  # it is being read: large files take long
+            message = waiting_for(needs, total, free, "to read the job's files")
+            with self._reports.database.transaction() as session:
+                tell(
+                    session,
+                    message,
+                    JobStatus.VALIDATING_FILES,
+                    Job.id.in_([job.lease.job_id for job in late if str(job.needs) == str(needs)]),
+                    after=None,
+                )
 
     def finish(self) -> None:
         """Write down what the tasks that have ended found out."""
@@ -92,6 +129,11 @@ class Preparations:
                 self._reports.stopping.wait(0.5)
                 continue
             self._reports.write(job_id, lambda s, t=lease, r=result: _write(s, t, r))  # type: ignore[misc]
+
+    def let_go(self) -> None:
+        """All jobs are another dispatcher's now."""
+        for job_id in list(self._jobs):
+            self.forget(job_id)
 
     def stop(self) -> None:
         """Give all leases back."""

@@ -24,16 +24,25 @@ _THREADS = 4
 
 
 class Reports:
-    """The dispatcher's hand on database and storage.
+    """The dispatcher's hand on database and storage, for as long as it leads.
+
+    Args:
+        while_waiting: called again and again while the database is waited for.
 
     Attributes:
-        stopping: set when the dispatcher is to end.
+        stopping: set when this dispatcher is to act no longer.
     """
 
-    def __init__(self, database: Database, storage: Storage) -> None:
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         self.database = database
         self.storage = storage
         self.stopping = threading.Event()
+        self._while_waiting = while_waiting
         self._slow = ThreadPoolExecutor(_THREADS, "beside")
 
     def write(self, job_id: str, report: Callable[[Session], object]) -> bool:
@@ -52,6 +61,7 @@ class Reports:
                 return False
             except Unavailable as error:
                 log.warning("database is waited for", job_id=job_id, why=error.message)
+                self._while_waiting()
                 if self.stopping.wait(1.0):
                     return False
             except TunesmithError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
 from tunesmith.workers.dispatcher.metrics import TrainingMetrics
 from tunesmith.workers.dispatcher.publishing import Publisher
 from tunesmith.workers.dispatcher.reports import Reports
+from tunesmith.workers.dispatcher.waiting import Pace
 from tunesmith.workers.tracking.tracker import TrackedJob
 from tunesmith.workers.tracking.tracking import Tracking
 from tunesmith.workers.training.work import (
@@ -74,6 +76,7 @@ class Trainings:
         self._tracking = tracking
         self._owner = owner
         self._jobs: dict[str, _Training] = {}
+        self._paces: dict[str, Pace] = {}
 
     @property
     def leases(self) -> list[Lease]:
@@ -98,16 +101,24 @@ class Trainings:
         if training.publishing is None:  # else it ends when the publisher finds it paused
             training.cohort.leave(job_id)
 
-    def start(self, *, queued: bool) -> None:
-        """Claim queued jobs, if there are any, for the cohorts that have a free slot."""
+    def start(self, *, queued: Collection[str]) -> None:
+        """Claim queued jobs for the cohorts that have a free slot.
+
+        Args:
+            queued: names of the bases that have queued jobs.
+        """
         for cohort in self._cohorts.ready():
+            pace = self._paces.setdefault(cohort.base_name, Pace())
             while (
-                queued
+                cohort.base_name in queued
                 and not cohort.full
                 and len(cohort.jobs) < self._settings.slots_per_cohort
-                and self._start_one(cohort)
+                and pace.due
             ):
-                pass
+                began = time.monotonic()
+                if not self._start_one(cohort):  # all of them are those of tenants at their limit
+                    pace.took(time.monotonic() - began)
+                    break
 
     def _start_one(self, cohort: RunningCohort) -> bool:
         with self._reports.database.transaction() as session:
@@ -310,10 +321,23 @@ class Trainings:
 
     def stop(self) -> None:
         """Store what trains, so that the next dispatcher goes on from this very step."""
-        for cohort in self._cohorts:
-            self._apply(cohort, cohort.stop())
+        cohorts = list(self._cohorts)
+        for cohort in cohorts:
+            cohort.begin_stop()
+        for cohort in cohorts:
+            self._apply(cohort, cohort.end_stop())
+        self.requeue_all("The dispatcher was stopped")
+
+    def requeue_all(self, reason: str) -> None:
+        """Put all jobs back, by no fault of theirs."""
         for training in list(self._jobs.values()):
-            self._requeue(training, "The dispatcher was stopped", counts=False)
+            self._requeue(training, reason, counts=False)
+
+    def let_go(self) -> None:
+        """All jobs are another dispatcher's now: nothing is written about them."""
+        for job_id in list(self._jobs):
+            del self._jobs[job_id]
+            self._end_runs(job_id)
 
     def _requeue(self, training: _Training, reason: str, *, counts: bool = True) -> None:
         job_id = training.lease.job_id

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from tunesmith.platform import claims, heartbeats
 from tunesmith.platform.claims import Claim
@@ -24,6 +25,7 @@ from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
 from tunesmith.workers.evaluator.comparing import Comparing, EvaluationImpossible
 from tunesmith.workers.evaluator.reporting import ReportImpossible, Reporting
+from tunesmith.workers.status_server import ProcessStatus
 
 log = structlog.get_logger()
 
@@ -49,9 +51,18 @@ class Evaluator:
 
     Attributes:
         stopping: set when the loop is to end; safe in a signal handler.
+        status: what it waits for; whoever runs the evaluator serves it.
+        registry: what Prometheus may see, for the same.
     """
 
-    def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        storage: Storage,
+        *,
+        status: ProcessStatus | None = None,
+    ) -> None:
         self._settings = settings
         self._database = database
         self._comparing = Comparing(settings, database, storage)
@@ -60,25 +71,34 @@ class Evaluator:
         self._threads = ThreadPoolExecutor(_EVALUATIONS_AT_ONCE + _REPORTS_AT_ONCE, "evaluate")
         self._renewed_at = 0.0
         self.stopping = threading.Event()
+        self.status = status or ProcessStatus()
+        self.registry = CollectorRegistry()
 
     def run(self) -> None:
         """Work until `stopping` is set; then what is in hand is given back."""
         while not self.stopping.is_set():
+            self.status.turned()
             try:
                 self._keep_claims()
                 self._finish()
                 self._take_up(Evaluation, _EVALUATIONS_AT_ONCE, self._comparing.run)
                 self._take_up(DataReport, _REPORTS_AT_ONCE, self._reporting.run)
             except TunesmithError as error:
+                self.status.waits_for("database", error.message)
                 log.warning("evaluator waits", why=error.message)
                 self.stopping.wait(1.0)
+            else:
+                self.status.has("database")
             self.stopping.wait(_PASS_SECONDS)
+        with self.status.resting("stop", "The evaluator is stopping."):
+            self._end()
+
+    def _end(self) -> None:
         for task in self._tasks:
             task.given_up.set()
         self._threads.shutdown(wait=True)
         for task in self._tasks:
-            with self._database.transaction() as session:
-                claims.give_back(session, task.table, task.claim)
+            self._give_back(task)
 
     def _keep_claims(self) -> None:
         seconds = self._settings.lease_seconds
