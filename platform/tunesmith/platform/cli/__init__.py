@@ -31,6 +31,7 @@ from . import (
     webhooks,
 )
 from . import demo as demo_command
+from . import plan as plan_command
 from .errors import CommandFailed
 from .output import error_console
 
@@ -55,6 +56,7 @@ app.command()(aliases.policy)
 app.add_typer(webhooks.app, name="webhooks")
 app.command()(advise.advise)
 app.command()(savings.savings)
+app.command()(plan_command.plan)
 app.command()(usage.usage)
 app.command()(chat.chat)
 app.add_typer(tenants.tenants, name="tenants")
