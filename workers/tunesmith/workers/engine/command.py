@@ -30,13 +30,25 @@ def served_rank(wanted: int) -> int:
 
 def engine_command(settings: Settings, base: BaseModel, *, on_gpu: bool) -> list[str]:
     """VLLM's OpenAI server for `base`, listening on loopback: only the gateway may reach it."""
-    command = [
+    return [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
         "--model", base.source,
-        "--served-model-name", base.name,
         "--host", "127.0.0.1",
         "--port", str(settings.engine_port),
-        "--max-model-len", str(base.context_length),
+        *engine_flags(settings, base.name, base.context_length, on_gpu=on_gpu),
+    ]  # fmt: skip
+
+
+def engine_flags(
+    settings: Settings, base_name: str, context_length: int, *, on_gpu: bool
+) -> list[str]:
+    """Arguments of vLLM's server wherever it runs: after the model, and where it listens.
+
+    The chart renders the same for `vllm serve MODEL`, and a test of it compares.
+    """
+    flags = [
+        "--served-model-name", base_name,
+        "--max-model-len", str(context_length),
         "--enable-lora",
         "--max-loras", str(settings.engine_max_loras),
         "--max-cpu-loras", str(max(settings.engine_max_cpu_loras, settings.engine_max_loras)),
@@ -47,10 +59,10 @@ def engine_command(settings: Settings, base: BaseModel, *, on_gpu: bool) -> list
         "--disable-uvicorn-access-log",
     ]  # fmt: skip
     if on_gpu:
-        command += ["--gpu-memory-utilization", str(settings.engine_gpu_memory)]
+        flags += ["--gpu-memory-utilization", str(settings.engine_gpu_memory)]
     else:
-        command += ["--dtype", "float32", "--enforce-eager"]
-    return command + settings.engine_args
+        flags += ["--dtype", "float32", "--enforce-eager"]
+    return flags + settings.engine_args
 
 
 def engine_environment(

@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
 
+from tunesmith.platform.storage import CorruptAdapter, ObjectNotFound
+from tunesmith.workers.engine.adapters_beside import AdaptersBeside
+from tunesmith.workers.engine.adapters_here import Adapters, AdaptersHere, Places
 from tunesmith.workers.engine.cpu_guard import guard_cpu_operations, guard_prompt_logits
 from tunesmith.workers.engine.unloading import free_on_unload
 
@@ -36,16 +40,8 @@ def register() -> None:
     from vllm.lora.request import LoRARequest
     from vllm.lora.resolver import LoRAResolver, LoRAResolverRegistry
 
-    from tunesmith.platform.settings import Settings
-    from tunesmith.platform.storage import CorruptAdapter, ObjectNotFound, Storage
-    from tunesmith.platform.storage.adapters import fetch_adapter, forget_adapter, sweep_cache
-
-    settings = Settings()
-    storage, cache = Storage(settings.storage_url), settings.adapter_cache
-    free_on_unload(
-        partial(forget_adapter, storage, cache_directory=cache),
-        partial(sweep_cache, storage, cache),
-    )
+    adapters = _adapters()
+    free_on_unload(adapters.forget, adapters.sweep)
 
     class DigestResolver(LoRAResolver):  # type: ignore[misc]
         """Pulls `adapters/<digest>` from storage."""
@@ -58,7 +54,7 @@ def register() -> None:
             if not _DIGEST.fullmatch(lora_name):
                 return None
             try:
-                path = await asyncio.to_thread(fetch_adapter, storage, lora_name, cache)
+                path = await asyncio.to_thread(adapters.fetch, lora_name)
             except ObjectNotFound:
                 log.warning("adapter %s is not in storage", lora_name)
                 return None
@@ -69,3 +65,12 @@ def register() -> None:
             return LoRARequest(lora_name=lora_name, lora_int_id=1, lora_path=str(path))
 
     LoRAResolverRegistry.register_resolver("tunesmith", DigestResolver())
+
+
+def _adapters() -> Adapters:
+    """In vLLM's own image, the plugin comes in a folder with what it needs in `dependencies`."""
+    root = Path(__file__).absolute().parents[3]
+    dependencies = root / "dependencies"
+    if dependencies.is_dir():
+        return AdaptersBeside(root, dependencies)
+    return AdaptersHere(Places.of(os.environ))
