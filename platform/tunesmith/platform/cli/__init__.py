@@ -14,6 +14,7 @@ from . import (
     advise,
     aliases,
     audit,
+    backup,
     batches,
     chat,
     check,
@@ -63,6 +64,8 @@ app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(keys.keys, name="keys")
 app.command()(audit.audit)
 app.command()(doctor.doctor)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(migrate.migrate)
 
 
