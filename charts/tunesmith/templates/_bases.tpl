@@ -86,3 +86,8 @@ workers/tunesmith/workers/engine/command.py makes; tests/charts compares them. *
 - {{ . | quote }}
 {{- end }}
 {{- end -}}
+
+{{/* A text as a label's value: metrics adapters make the same of slashes. */}}
+{{- define "tunesmith.labelValue" -}}
+{{- . | replace "/" "_" | trunc 63 | trimSuffix "-" | trimSuffix "_" -}}
+{{- end -}}

@@ -52,3 +52,30 @@ lifecycle:
     exec:
       command: [ray, stop]
 {{- end -}}
+
+{{/* Ray resources that bind trainers to groups of workers: base's name -> {resource: share}. */}}
+{{- define "tunesmith.ray.trainerResources" -}}
+{{- $bound := dict -}}
+{{- range $key, $base := .Values.bases -}}
+{{- if $base -}}
+{{- if dig "training" "workerGroups" (list) $base -}}
+{{- $_ := set $bound (include "tunesmith.base.name" (dict "key" $key "base" $base)) (dict (printf "tunesmith-base-%s" $key) 0.001) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $bound }}{{ toJson $bound }}{{ end -}}
+{{- end -}}
+
+{{/* The bound resources that a group has: (dict "root" $ "group" NAME), all of them for the head, where
+files are read and no trainer fits, for it has no CPU. */}}
+{{- define "tunesmith.ray.groupResources" -}}
+{{- $group := .group -}}
+{{- range $key, $base := .root.Values.bases -}}
+{{- if $base -}}
+{{- $wanted := dig "training" "workerGroups" (list) $base -}}
+{{- if and $wanted (or (not $group) (has $group $wanted)) }}
+tunesmith-base-{{ $key }}: "1000"
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
