@@ -6,26 +6,33 @@ A process calls `configure_logs(settings, process="gateway")` once, at its edge.
     with structlog.contextvars.bound_contextvars(job_id=job.id, tenant_id=job.tenant_id):
         log.info("job claimed", attempt=2)
 
-Names of bound ids are `job_id`, `tenant_id` and `request_id`. Records of the standard library's
-`logging` (SQLAlchemy, uvicorn, alembic) take the same path.
+Names of bound ids are `job_id`, `tenant_id`, `request_id` and `trace_id`. Records of the standard
+library's `logging` (SQLAlchemy, uvicorn, alembic) take the same path.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
-
-from tunesmith.platform.settings import Settings
 
 # They say at INFO what is their own business.
 _CHATTY = ("alembic", "botocore", "fsspec", "httpcore", "httpx", "s3fs", "urllib3")
 
 
-def configure_logs(settings: Settings, *, process: str, stream: TextIO | None = None) -> None:
+class LogSettings(Protocol):
+    """How a process logs: two of the `Settings`."""
+
+    @property
+    def log_format(self) -> str: ...
+    @property
+    def log_level(self) -> str: ...
+
+
+def configure_logs(settings: LogSettings, *, process: str, stream: TextIO | None = None) -> None:
     """Send this process's logs to `stream` (stderr where not given) in the settings' format.
 
     Args:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tunesmith.platform.domain.errors import InvalidRequest
-from tunesmith.platform.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -171,7 +170,16 @@ def trace_id_of(traceparent: str) -> str:
     return traceparent[3:35]
 
 
-def open_tracing(settings: Settings, process: str) -> Tracing | None:
+class TraceSettings(Protocol):
+    """Where traces go: two of the `Settings`."""
+
+    @property
+    def otlp_endpoint(self) -> str: ...
+    @property
+    def trace_sample_ratio(self) -> float: ...
+
+
+def open_tracing(settings: TraceSettings, process: str) -> Tracing | None:
     """The traces of this process; None where the settings name no collector.
 
     Raises:

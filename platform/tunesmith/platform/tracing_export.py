@@ -53,7 +53,8 @@ def exporting_provider(endpoint: str, process: str, ratio: float) -> TracerProvi
         shutdown_on_exit=False,
     )
     exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=_SEND_SECONDS)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    # A second, not five: a trainer's process is ended when its work is done.
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1_000))
     return provider
 
 

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tunesmith.platform.domain.job import JobStatus
 from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
-from tunesmith.workers.dispatcher.metrics import TrainingMetrics, of_cohorts, of_jobs
+from tunesmith.workers.dispatcher.metrics import TrainingMetrics, of_cohorts
+from tunesmith.workers.dispatcher.queue_figures import JobFigures
 from tunesmith.workers.status_server import ProcessStatus, StatusServer
 from tunesmith.workers.training.work import Failed, Finished, Joined, Stepped
 
@@ -82,7 +83,7 @@ def test_the_rate_forgets_what_was_long_ago() -> None:
 def test_a_jobs_life_is_seen(desk: Desk) -> None:
     metrics = desk.metrics
     metrics.collect_from(lambda: of_cohorts([desk.cohort], 4))
-    metrics.collect_from(lambda: of_jobs(desk.database))
+    metrics.collect_from(JobFigures(desk.database))
     good, bad, waits = desk.queued_job(), desk.queued_job(), desk.queued_job()
     assert value(metrics, "tunesmith_unfinished_jobs", status="queued") == 3
     desk.settings.slots_per_cohort = 2
@@ -128,7 +129,7 @@ def test_a_jobs_life_is_seen(desk: Desk) -> None:
 
 def test_prometheus_can_scrape_it_and_no_series_names_a_job(desk: Desk) -> None:
     job = desk.queued_job()
-    desk.metrics.collect_from(lambda: of_jobs(desk.database))
+    desk.metrics.collect_from(JobFigures(desk.database))
     trainings = desk.trainings()
     trainings.start(queued={BASE})
     desk.cohort.next_updates = [Stepped(job, StepMetrics(1, 4, 1.0, 0.5, tokens=7), 1.0)]
@@ -155,5 +156,5 @@ def test_a_database_that_is_down_leaves_the_other_figures(desk: Desk) -> None:
     desk.metrics.stepped("pocket", StepMetrics(1, 4, 1.0, 0.5))
     with desk.database.transaction() as session:
         session.connection().exec_driver_sql("ALTER TABLE jobs RENAME TO gone")
-    desk.metrics.collect_from(lambda: of_jobs(desk.database))
+    desk.metrics.collect_from(JobFigures(desk.database))
     assert value(desk.metrics, "tunesmith_training_steps_total") == 1

@@ -12,6 +12,7 @@ from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.logs import configure_logs
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
+from tunesmith.platform.tracing import open_tracing
 from tunesmith.workers.dispatcher.dispatcher import Dispatcher
 from tunesmith.workers.status_server import ProcessStatus, serve_status
 from tunesmith.workers.tracking.choice import chosen_trackers
@@ -29,8 +30,14 @@ def main() -> None:
     try:
         trackers = chosen_trackers(settings)
         database = Database(settings.database_url)
+        tracing = open_tracing(settings, "dispatcher")
         dispatcher = Dispatcher(
-            settings, database, Storage(settings.storage_url), trackers, status=status
+            settings,
+            database,
+            Storage(settings.storage_url),
+            trackers,
+            status=status,
+            tracing=tracing,
         )
         serve_status(settings, "dispatcher", status, dispatcher.metrics.registry)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,6 +49,8 @@ def main() -> None:
         sys.exit(error.message)
     log.info("dispatcher ready", ray=settings.ray_address)
     dispatcher.run()
+    if tracing is not None:
+        tracing.close()
 
 
 if __name__ == "__main__":

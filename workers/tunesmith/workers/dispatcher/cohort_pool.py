@@ -18,7 +18,7 @@ from tunesmith.workers.dispatcher.cohorts import CohortLost, CohortUnusable, Run
 from tunesmith.workers.dispatcher.ray_cluster import RayCluster
 from tunesmith.workers.dispatcher.reports import Reports
 from tunesmith.workers.dispatcher.waiting import Place, tell
-from tunesmith.workers.training.work import CohortSettings
+from tunesmith.workers.training.work import CohortSettings, Reporting
 
 log = structlog.get_logger()
 
@@ -148,6 +148,7 @@ class CohortPool:
             storage_url=self._settings.storage_url,
             checkpoint_every_steps=self._settings.checkpoint_every_steps,
             quantization=self._settings.base_quantization,
+            reporting=Reporting.of(self._settings),
             memory_bytes=self._settings.trainer_memory_bytes,
             gpu_share=self._settings.trainer_gpu_memory,
         )

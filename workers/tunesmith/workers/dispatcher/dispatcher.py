@@ -12,9 +12,15 @@ from tunesmith.platform import process_identity
 from tunesmith.platform.database import Database
 from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.leadership import Leadership
+from tunesmith.platform.metrics.database import watch_database
+from tunesmith.platform.metrics.process import describe_process
+from tunesmith.platform.metrics.storage import watch_storage
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
-from tunesmith.workers.dispatcher.metrics import TrainingMetrics, of_cohorts, of_jobs
+from tunesmith.platform.tracing import Tracing
+from tunesmith.workers.dispatcher.job_traces import JobTraces
+from tunesmith.workers.dispatcher.metrics import TrainingMetrics, of_cohorts
+from tunesmith.workers.dispatcher.queue_figures import JobFigures
 from tunesmith.workers.dispatcher.ray_cluster import RayCluster, RayUnavailable
 from tunesmith.workers.dispatcher.term import Term
 from tunesmith.workers.status_server import ProcessStatus
@@ -51,6 +57,7 @@ class Dispatcher:
         ray: RayCluster | None = None,
         status: ProcessStatus | None = None,
         name: str | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -63,11 +70,15 @@ class Dispatcher:
         self._term: Term | None = None
         self._stopping = threading.Event()
         self._tracking = Tracking(trackers)
+        self._traces = JobTraces(tracing)
         self.status = status or ProcessStatus()
         self.metrics = TrainingMetrics()
         self.metrics.collect_from(self._of_leadership)
         self.metrics.collect_from(self._of_cohorts)
-        self.metrics.collect_from(lambda: of_jobs(database))
+        self.metrics.collect_from(JobFigures(database))
+        describe_process(self.metrics.registry, "dispatcher")
+        watch_database(self.metrics.registry, database)
+        watch_storage(self.metrics.registry, storage)
 
     def stop(self) -> None:
         """End the loop soon; safe in a signal handler."""
@@ -153,6 +164,7 @@ class Dispatcher:
             self._ray,
             metrics=self.metrics,
             tracking=self._tracking,
+            traces=self._traces,
             succeeds_lost=self._leadership.took_over,
             while_waiting=self._while_waiting,
         )

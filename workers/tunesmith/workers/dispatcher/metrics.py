@@ -8,21 +8,12 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Protocol
 
-import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from tunesmith.platform.database import Database
-from tunesmith.platform.database.models import BaseModel, Job
-from tunesmith.platform.domain.errors import TunesmithError
-from tunesmith.platform.domain.job import FINAL, JobStatus
 from tunesmith.platform.domain.training import StepMetrics
+from tunesmith.platform.metrics.source import collect_from
 
-log = structlog.get_logger()
-
-_UNFINISHED = tuple(status for status in JobStatus if status not in FINAL)
 _STEP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _PUBLISH_SECONDS = (0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300, 600)
 _WAIT_SECONDS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
@@ -88,11 +79,21 @@ class TrainingMetrics:
             ["base"],
             registry=self.registry,
         )
+        self._progress = Gauge(
+            "tunesmith_cohort_last_progress_timestamp_seconds",
+            "When a cohort last told of a step, of a state or of a job that came or went.",
+            ["base"],
+            registry=self.registry,
+        )
         self.collect_from(self._rates.figures)
 
     def started(self, base: str, waited_seconds: float) -> None:
         """A job runs for the first time, so many seconds after it was created."""
         self._wait_seconds.labels(base).observe(max(0.0, waited_seconds))
+
+    def progressed(self, base: str) -> None:
+        """A cohort told of something, or was given a job."""
+        self._progress.labels(base).set_to_current_time()
 
     def stepped(self, base: str, step: StepMetrics) -> None:
         """A job made an optimizer step."""
@@ -117,11 +118,16 @@ class TrainingMetrics:
 
     def collect_from(self, source: Callable[[], Iterable[Metric]]) -> None:
         """Ask `source` at every scrape."""
-        self.registry.register(_Source(source))
+        collect_from(self.registry, source)
 
 
 def of_cohorts(cohorts: Iterable[CohortSeen], slots_per_cohort: int) -> Iterable[Metric]:
     """Cohorts that hold their base, their slots, and those in use."""
+    pending = GaugeMetricFamily(
+        "tunesmith_cohorts_pending",
+        "Cohorts that were asked for and whose base is not resident yet.",
+        labels=["base"],
+    )
     up = GaugeMetricFamily("tunesmith_cohorts", "Cohorts whose base is resident.", labels=["base"])
     used = GaugeMetricFamily(
         "tunesmith_cohort_slots_used", "Slots in which a job trains.", labels=["base"]
@@ -131,43 +137,10 @@ def of_cohorts(cohorts: Iterable[CohortSeen], slots_per_cohort: int) -> Iterable
     )
     for cohort in cohorts:
         up.add_metric([cohort.base_name], float(cohort.ready))
+        pending.add_metric([cohort.base_name], float(not cohort.ready))
         used.add_metric([cohort.base_name], len(cohort.jobs))
         slots.add_metric([cohort.base_name], slots_per_cohort if cohort.ready else 0)
-    return [up, used, slots]
-
-
-def of_jobs(database: Database) -> Iterable[Metric]:
-    """Unfinished jobs by status, and failed ones by code; nothing when the database is down."""
-    jobs = GaugeMetricFamily(
-        "tunesmith_unfinished_jobs", "Fine-tuning jobs to be done.", labels=["base", "status"]
-    )
-    failures = CounterMetricFamily(
-        "tunesmith_job_failures", "Fine-tuning jobs that failed.", labels=["base", "code"]
-    )
-    code = Job.error["code"].as_string()
-    try:
-        with database.reading() as session:
-            bases = session.scalars(select(BaseModel.name).order_by(BaseModel.name)).all()
-            unfinished = session.execute(
-                select(Job.base_name, Job.status, func.count())
-                .where(Job.status.in_(_UNFINISHED))
-                .group_by(Job.base_name, Job.status)
-            ).all()
-            failed = session.execute(
-                select(Job.base_name, code, func.count())
-                .where(Job.status == JobStatus.FAILED)
-                .group_by(Job.base_name, code)
-            ).all()
-    except TunesmithError as error:
-        log.warning("no figures of the database", why=error.message)
-        return []
-    counts = {(base, status): count for base, status, count in unfinished}
-    for base in bases:
-        for status in _UNFINISHED:  # a status that empties must say 0, not go away
-            jobs.add_metric([base, status.value], counts.get((base, status.value), 0))
-    for base, why, count in failed:
-        failures.add_metric([base, why or "unknown"], count)
-    return [jobs, failures]
+    return [up, pending, used, slots]
 
 
 class _Rates:
@@ -202,15 +175,3 @@ class _Rates:
     def _forget(steps: deque[tuple[float, int]], now: float) -> None:
         while steps and steps[0][0] <= now - _RATE_SECONDS:
             steps.popleft()
-
-
-class _Source(Collector):
-    def __init__(self, source: Callable[[], Iterable[Metric]]) -> None:
-        self._source = source
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: a registry would otherwise collect once to learn the names."""
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        return self._source()

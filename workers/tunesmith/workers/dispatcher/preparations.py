@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -18,12 +18,13 @@ from tunesmith.platform.jobs import progress, queue
 from tunesmith.platform.jobs.queue import Lease
 from tunesmith.platform.settings import Settings
 from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
+from tunesmith.workers.dispatcher.job_traces import JobTraces
 from tunesmith.workers.dispatcher.needs import Needs, of_reader, waiting_for
 from tunesmith.workers.dispatcher.ray_cluster import RayCluster
 from tunesmith.workers.dispatcher.reports import Reports
 from tunesmith.workers.dispatcher.waiting import Pace, tell
 from tunesmith.workers.training.cohort_actor import prepare_job, warm_up
-from tunesmith.workers.training.work import PreparationWork, Refusal
+from tunesmith.workers.training.work import PreparationWork, Refusal, Reporting
 
 log = structlog.get_logger()
 
@@ -42,8 +43,16 @@ class _Preparing:
 class Preparations:
     """From `validating_files` to `queued`."""
 
-    def __init__(self, settings: Settings, reports: Reports, ray: RayCluster, owner: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reports: Reports,
+        ray: RayCluster,
+        owner: str,
+        traces: JobTraces | None = None,
+    ) -> None:
         self._settings = settings
+        self._traces = traces or JobTraces()
         self._reports = reports
         self._ray = ray
         self._owner = owner
@@ -61,6 +70,7 @@ class Preparations:
         """A job is not ours any more."""
         preparing = self._jobs.pop(job_id, None)
         if preparing is not None:
+            self._traces.ended(job_id, "let go: canceled, or another dispatcher's")
             ray.cancel(preparing.ref)
 
     def warm_up(self) -> None:
@@ -86,7 +96,9 @@ class Preparations:
                 if isinstance(work, Refusal):
                     progress.fail(session, lease, work.code, work.message, work.param)
                     continue
-                base = queue.leased_job(session, lease).base_name
+                job = queue.leased_job(session, lease)
+                base = job.base_name
+            work = replace(work, traceparent=self._traces.began(job, "validate files"))
             needs = of_reader(self._settings, base)
             ref = prepare_job.options(**needs.options()).remote(work)
             self._jobs[lease.job_id] = _Preparing(lease, ref, needs, time.monotonic())
@@ -125,9 +137,11 @@ class Preparations:
             except RayError as error:
                 # The process died, or storage did not answer: it is claimed again.
                 log.warning("preparation failed", job_id=job_id, why=str(error))
+                self._traces.ended(job_id, str(error))
                 self._give_back(lease)
                 self._reports.stopping.wait(0.5)
                 continue
+            self._traces.ended(job_id, result.code if isinstance(result, Refusal) else None)
             self._reports.write(job_id, lambda s, t=lease, r=result: _write(s, t, r))  # type: ignore[misc]
 
     def let_go(self) -> None:
@@ -138,6 +152,7 @@ class Preparations:
     def stop(self) -> None:
         """Give all leases back."""
         for preparing in self._jobs.values():
+            self._traces.ended(preparing.lease.job_id, "the dispatcher was stopped")
             self._give_back(preparing.lease)
         self._jobs.clear()
 
@@ -166,6 +181,7 @@ class Preparations:
             seed=job.seed,
             trainer=base.config.get("trainer"),
             ignore_data_report=bool(job.ignore_data_report),
+            reporting=Reporting.of(self._settings),
         )
 
 

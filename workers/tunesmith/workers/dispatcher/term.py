@@ -23,6 +23,7 @@ from tunesmith.platform.storage import Storage
 from tunesmith.workers.bases import default_name
 from tunesmith.workers.dispatcher.cohort_pool import CohortPool
 from tunesmith.workers.dispatcher.cohorts import RunningCohort
+from tunesmith.workers.dispatcher.job_traces import JobTraces
 from tunesmith.workers.dispatcher.metrics import TrainingMetrics
 from tunesmith.workers.dispatcher.preparations import Preparations
 from tunesmith.workers.dispatcher.publishing import Publisher
@@ -59,6 +60,7 @@ class Term:
         *,
         metrics: TrainingMetrics,
         tracking: Tracking,
+        traces: JobTraces,
         succeeds_lost: bool,
         while_waiting: Callable[[], None],
     ) -> None:
@@ -68,7 +70,7 @@ class Term:
         self._ray = ray
         self._reports = Reports(database, storage, while_waiting)
         self._cohorts = CohortPool(settings, self._reports, ray, owner)
-        self._preparations = Preparations(settings, self._reports, ray, owner)
+        self._preparations = Preparations(settings, self._reports, ray, owner, traces)
         publisher = Publisher(
             database,
             storage,
@@ -84,6 +86,7 @@ class Term:
             owner,
             metrics=metrics,
             tracking=tracking,
+            traces=traces,
         )
         self._lookout = Lookout()
         self._succeeds_lost = succeeds_lost

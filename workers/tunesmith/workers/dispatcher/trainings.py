@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import select
@@ -22,6 +22,7 @@ from tunesmith.platform.settings import Settings
 from tunesmith.workers.dispatcher.cohort_pool import CohortPool
 from tunesmith.workers.dispatcher.cohorts import CohortLost, RunningCohort
 from tunesmith.workers.dispatcher.job_files import examples_keys, unchanged_base
+from tunesmith.workers.dispatcher.job_traces import JobTraces
 from tunesmith.workers.dispatcher.metrics import TrainingMetrics
 from tunesmith.workers.dispatcher.publishing import Publisher
 from tunesmith.workers.dispatcher.reports import Reports
@@ -67,6 +68,7 @@ class Trainings:
         *,
         metrics: TrainingMetrics,
         tracking: Tracking,
+        traces: JobTraces | None = None,
     ) -> None:
         self._settings = settings
         self._reports = reports
@@ -74,6 +76,7 @@ class Trainings:
         self._publisher = publisher
         self._metrics = metrics
         self._tracking = tracking
+        self._traces = traces or JobTraces()
         self._owner = owner
         self._jobs: dict[str, _Training] = {}
         self._paces: dict[str, Pace] = {}
@@ -88,6 +91,7 @@ class Trainings:
         training = self._jobs.pop(job_id, None)
         if training is not None:
             log.info("job let go", job_id=job_id)
+            self._traces.ended(job_id, "let go: canceled, or another dispatcher's")
             training.cohort.drop(job_id)
             self._end_runs(job_id)
             self._reports.clear_states(job_id)
@@ -144,6 +148,10 @@ class Trainings:
             tracked = TrackedJob.of(job)
         if first:
             self._metrics.started(cohort.base_name, waited)
+            since = job.prepared_at or job.created_at
+            self._traces.waited(job, since, job.started_at or since)
+        work = replace(work, traceparent=self._traces.began(job, "train"))
+        self._metrics.progressed(cohort.base_name)
         self._jobs[lease.job_id] = _Training(lease, cohort)
         self._tracking.begin(
             tracked,
@@ -195,6 +203,8 @@ class Trainings:
             self._apply(cohort, updates)
 
     def _apply(self, cohort: RunningCohort, updates: list[Update]) -> None:
+        if updates:
+            self._metrics.progressed(cohort.base_name)
         steps: dict[str, list[Stepped]] = {}
         for update in updates:
             if isinstance(update, Stepped):
@@ -232,9 +242,11 @@ class Trainings:
             case StateStored():
                 self._state_stored(training, update)
             case EpochStored():
+                self._traces.event(update.job_id, "epoch stored")
                 self._epoch_stored(training, update)
             case Finished():
                 training.cohort.gone(update.job_id)
+                self._begin_publishing(training)
                 training.publishing_since = time.monotonic()
                 training.publishing = self._reports.beside(
                     self._publisher.publish, training.lease, update
@@ -250,6 +262,13 @@ class Trainings:
                 self._requeue(training, f"Waiting for memory: {update.message}", counts=False)
             case Failed():
                 self._failed(training, update)
+
+    def _begin_publishing(self, training: _Training) -> None:
+        job_id = training.lease.job_id
+        self._traces.ended(job_id)
+        with self._reports.database.reading() as session:
+            job = session.scalars(select(Job).where(Job.id == job_id)).one()
+        self._traces.began(job, "publish")
 
     def _state_stored(self, training: _Training, update: StateStored) -> None:
         replaced: list[str | None] = []
@@ -268,6 +287,7 @@ class Trainings:
         if update.left:
             training.cohort.gone(update.job_id)
             del self._jobs[update.job_id]
+            self._traces.ended(update.job_id, "left the cohort with its state")
             self._end_runs(update.job_id)
 
     def _epoch_stored(self, training: _Training, update: EpochStored) -> None:
@@ -290,6 +310,7 @@ class Trainings:
     def _failed(self, training: _Training, update: Failed) -> None:
         training.cohort.gone(update.job_id)
         del self._jobs[update.job_id]
+        self._traces.ended(update.job_id, update.code)
         self._reports.write(
             update.job_id,
             lambda s: progress.fail(s, training.lease, update.code, update.message),
@@ -306,11 +327,13 @@ class Trainings:
                 training.publishing.result()
             except LeaseLost as error:  # cancelled, paused or taken over while it was proved
                 log.info("not published", job_id=job_id, why=error.message)
+                self._traces.ended(job_id, error.message)
             except TunesmithError as error:
                 log.warning("publishing is tried again", job_id=job_id, why=error.message)
                 self._requeue(training, f"Publishing was interrupted ({error.message})")
                 continue
             else:
+                self._traces.ended(job_id)
                 self._metrics.published(
                     training.cohort.base_name, time.monotonic() - training.publishing_since
                 )
@@ -337,11 +360,13 @@ class Trainings:
         """All jobs are another dispatcher's now: nothing is written about them."""
         for job_id in list(self._jobs):
             del self._jobs[job_id]
+            self._traces.ended(job_id, "another dispatcher leads")
             self._end_runs(job_id)
 
     def _requeue(self, training: _Training, reason: str, *, counts: bool = True) -> None:
         job_id = training.lease.job_id
         attempts = self._settings.max_attempts if counts else None
+        self._traces.ended(job_id, reason)
         del self._jobs[job_id]
         self._reports.write(
             job_id,

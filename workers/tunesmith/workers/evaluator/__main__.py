@@ -12,6 +12,7 @@ from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.logs import configure_logs
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
+from tunesmith.platform.tracing import open_tracing
 from tunesmith.workers.evaluator.evaluator import Evaluator
 from tunesmith.workers.status_server import ProcessStatus, serve_status
 
@@ -25,7 +26,10 @@ def main() -> None:
     status = ProcessStatus()
     try:
         database = Database(settings.database_url)
-        evaluator = Evaluator(settings, database, Storage(settings.storage_url), status=status)
+        tracing = open_tracing(settings, "evaluator")
+        evaluator = Evaluator(
+            settings, database, Storage(settings.storage_url), status=status, tracing=tracing
+        )
         serve_status(settings, "evaluator", status, evaluator.registry)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: evaluator.stopping.set())
@@ -36,6 +40,8 @@ def main() -> None:
         sys.exit(error.message)
     log.info("evaluator ready", engines=settings.engines)
     evaluator.run()
+    if tracing is not None:
+        tracing.close()
 
 
 if __name__ == "__main__":

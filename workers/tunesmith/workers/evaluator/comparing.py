@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from tunesmith.platform.evaluations import results
 from tunesmith.platform.examples import DamagedExamples, Example, read_normalised
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import ObjectNotFound, Storage
+from tunesmith.platform.tracing import Tracing, trace_id_of
 from tunesmith.workers.evaluator.answering import Item, items_of
 from tunesmith.workers.evaluator.engine_client import (
     EngineClient,
@@ -66,9 +67,23 @@ class _Examples:
 
 
 class Comparing:
-    """Compares two models and writes down what came of it."""
+    """Compares two models and writes down what came of it.
 
-    def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
+    Args:
+        judge_failed: called when the judge gave no answer that can be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        storage: Storage,
+        *,
+        tracing: Tracing | None = None,
+        judge_failed: Callable[[], None] | None = None,
+    ) -> None:
+        self._tracing = tracing
+        self._judge_failed = judge_failed
         self._settings = settings
         self._database = database
         self._storage = storage
@@ -86,18 +101,58 @@ class Comparing:
             base = bases.find_base(session, row.base_name)
             events = _metrics_of(session, row.job_id)
             chosen_among = _chosen_among(session, row)
+            traceparent = _traceparent_of(session, row.job_id)
         assert base is not None, "an evaluation's base is registered"
+        began = time.time()
+        log.info(
+            "evaluation taken up",
+            evaluation=row.id,
+            job_id=row.job_id,
+            tenant_id=row.tenant_id,
+            **({} if traceparent is None else {"trace_id": trace_id_of(traceparent)}),
+        )
+        try:
+            verdict = self._evaluate(
+                claim, given_up, row, base.digest, events=events, chosen_among=chosen_among
+            )
+        except Exception as error:
+            self._trace(row, traceparent, began, error=str(error))
+            raise
+        self._trace(row, traceparent, began, error=None if verdict else "given up")
+
+    def _trace(
+        self, row: Evaluation, traceparent: str | None, began: float, *, error: str | None
+    ) -> None:
+        if self._tracing is not None:
+            attributes = {"tunesmith.evaluation_id": row.id, "tunesmith.tenant_id": row.tenant_id}
+            if row.job_id is not None:
+                attributes["tunesmith.job_id"] = row.job_id
+            self._tracing.record(
+                "evaluate", traceparent, began, time.time(), attributes, error=error
+            )
+
+    def _evaluate(
+        self,
+        claim: Claim,
+        given_up: threading.Event,
+        row: Evaluation,
+        base_digest: str,
+        *,
+        events: list[dict[str, Any]],
+        chosen_among: str | None,
+    ) -> str | None:
+        """The verdict; None where it was given up."""
         examples = self._examples(row)
         try:
             outcome = asyncio.run(
-                _unless_given_up(self._compare(row, base.digest, examples, claim), given_up)
+                _unless_given_up(self._compare(row, base_digest, examples, claim), given_up)
             )
         except EngineUnreachable as error:
             raise Unavailable(str(error), code="engine_unavailable") from error
         except EngineRefused as error:
             raise EvaluationImpossible("engine_refused", str(error)) from error
         if outcome is None:
-            return
+            return None
         scored, forgetting = outcome
         result = scored.result | {
             "examples": len(examples.items),
@@ -112,7 +167,8 @@ class Comparing:
         )
         with self._database.transaction() as session:
             results.complete(session, claim, result=result, items=items, error=scored.lack)
-        log.info("evaluated", evaluation=row.id, verdict=result["verdict"])
+        log.info("evaluated", evaluation=row.id, job_id=row.job_id, verdict=result["verdict"])
+        return str(result["verdict"])
 
     def _examples(self, row: Evaluation) -> _Examples:
         source = row.request["source"]
@@ -156,7 +212,11 @@ class Comparing:
         progress = _Progress(self._database, claim, total)
         key = self._settings.judge_key
         judge = (
-            HttpJudge(self._settings.judge_url, key.get_secret_value() if key else None)
+            HttpJudge(
+                self._settings.judge_url,
+                key.get_secret_value() if key else None,
+                failed=self._judge_failed,
+            )
             if self._settings.judge_url
             else None
         )
@@ -261,6 +321,12 @@ def _chosen_among(session: Session, row: Evaluation) -> str | None:
         f"Of {epochs} epochs the one with the lowest loss on these examples was kept, which"
         " flatters the model a little. Give the job an `evaluation.file` for a figure without that."
     )
+
+
+def _traceparent_of(session: Session, job_id: str | None) -> str | None:
+    if job_id is None:
+        return None
+    return session.scalars(select(Job.traceparent).where(Job.id == job_id)).one()
 
 
 def _metrics_of(session: Session, job_id: str | None) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 from tunesmith.platform import claims, heartbeats
 from tunesmith.platform.claims import Claim
@@ -21,9 +20,14 @@ from tunesmith.platform.database import Database
 from tunesmith.platform.database.models import DataReport, Evaluation
 from tunesmith.platform.domain.errors import LeaseLost, TunesmithError
 from tunesmith.platform.evaluations import results
+from tunesmith.platform.metrics.database import watch_database
+from tunesmith.platform.metrics.process import describe_process
+from tunesmith.platform.metrics.storage import watch_storage
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.storage import Storage
+from tunesmith.platform.tracing import Tracing
 from tunesmith.workers.evaluator.comparing import Comparing, EvaluationImpossible
+from tunesmith.workers.evaluator.metrics import EvaluatorMetrics, Outcome
 from tunesmith.workers.evaluator.reporting import ReportImpossible, Reporting
 from tunesmith.workers.status_server import ProcessStatus
 
@@ -62,17 +66,28 @@ class Evaluator:
         storage: Storage,
         *,
         status: ProcessStatus | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
-        self._comparing = Comparing(settings, database, storage)
+        self._metrics = EvaluatorMetrics(database)
+        self._comparing = Comparing(
+            settings,
+            database,
+            storage,
+            tracing=tracing,
+            judge_failed=self._metrics.judge_failed,
+        )
         self._reporting = Reporting(settings, database, storage)
         self._tasks: list[_Task] = []
         self._threads = ThreadPoolExecutor(_EVALUATIONS_AT_ONCE + _REPORTS_AT_ONCE, "evaluate")
         self._renewed_at = 0.0
         self.stopping = threading.Event()
         self.status = status or ProcessStatus()
-        self.registry = CollectorRegistry()
+        self.registry = self._metrics.registry
+        describe_process(self.registry, "evaluator")
+        watch_database(self.registry, database)
+        watch_storage(self.registry, storage)
 
     def run(self) -> None:
         """Work until `stopping` is set; then what is in hand is given back."""
@@ -142,21 +157,29 @@ class Evaluator:
     def _do(self, task: _Task, work: Callable[[Claim, threading.Event], None]) -> None:
         """Do a task; what went wrong is written down, or left for another try."""
         name = task.table.__tablename__
+        began = time.monotonic()
+        outcome: Outcome = "given_up"
         try:
             work(task.claim, task.given_up)
         except LeaseLost as error:
             log.info("not written", table=name, why=error.message)
         except (EvaluationImpossible, ReportImpossible) as error:
             self._fail(task, error.code, str(error))
+            outcome = "failed"
         except TunesmithError as error:  # database, storage or engines are away: tried again
             log.warning("tried again", table=name, why=error.message)
             self._give_back(task, after=_RETRY_SECONDS)
+            outcome = "retried"
         except Exception as error:
             log.exception("evaluator's own mistake", table=name)
             self._fail(task, "internal_error", f"{type(error).__name__}: see the evaluator's log.")
+            outcome = "failed"
         else:
             if task.given_up.is_set():
                 self._give_back(task)
+            else:
+                outcome = "done"
+        self._metrics.ended(name, outcome, time.monotonic() - began)
 
     def _fail(self, task: _Task, code: str, message: str) -> None:
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import ray
+from structlog.contextvars import bound_contextvars
 
+from tunesmith.platform.logs import configure_logs
+from tunesmith.workers.training.reporting import begin_reporting
 from tunesmith.workers.training.work import CohortSettings, TrainingWork, Update
 
 # The dispatcher waits in `updates` while others call: one thread for each at the same time.
@@ -18,11 +20,11 @@ class CohortActor:
     """`CohortWorker` in its own process, on the device that Ray gave it."""
 
     def __init__(self, settings: CohortSettings) -> None:
-        logging.basicConfig(level=logging.INFO)
+        tracing = begin_reporting(settings.reporting, "trainer")
         # Imported here: the dispatcher, which only names this class, does not load torch.
         from tunesmith.workers.training.cohort_worker import CohortWorker
 
-        self._worker = CohortWorker(settings)
+        self._worker = CohortWorker(settings, tracing)
 
     def ready(self) -> dict[str, Any]:
         """See `CohortWorker.figures`; answers once the base is resident."""
@@ -60,4 +62,6 @@ def prepare_job(work: Any) -> Any:
     """See `preparation.prepare`."""
     from tunesmith.workers.training.preparation import prepare
 
-    return prepare(work)
+    configure_logs(work.reporting, process="reader")
+    with bound_contextvars(job_id=work.job_id):
+        return prepare(work)

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from structlog.contextvars import bound_contextvars
 
 from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
 from tunesmith.platform.examples import DamagedExamples
 from tunesmith.platform.storage import ObjectNotFound, Storage, StorageFull
 from tunesmith.platform.storage.adapters import put_adapter
+from tunesmith.platform.tracing import Tracing, trace_id_of
 from tunesmith.workers.trainer.adapter import AdapterFiles
 from tunesmith.workers.trainer.base import load_base
 from tunesmith.workers.trainer.cohort import Cohort
@@ -65,6 +67,7 @@ class _Member:
     stored_step: int
     joined_at: float
     joined_step: int
+    epoch_began: float
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ class CohortWorker:
         BaseUnusable: the directory cannot be loaded.
     """
 
-    def __init__(self, settings: CohortSettings) -> None:
+    def __init__(self, settings: CohortSettings, tracing: Tracing | None = None) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._base_files = BaseFiles(Path(settings.base_directory), settings.base_digest)
         self._base_files.check()
         self._storage = Storage(settings.storage_url)
@@ -139,6 +143,10 @@ class CohortWorker:
         """Take a job in; `Joined` or `Failed` follows."""
         with self._lock:
             self._dropped.discard(work.job_id)
+        ids = {"job_id": work.job_id}
+        if work.traceparent is not None:
+            ids["trace_id"] = trace_id_of(work.traceparent)
+        log.info("job handed in", extra=ids)
         self._reading.submit(self._guarded(work.job_id, lambda: self._read(work)))
 
     def leave(self, job_id: str) -> None:
@@ -226,6 +234,9 @@ class CohortWorker:
             )
             if member.work.recipe.get("keep_best"):
                 self._emit(Noted(report.slot, text))
+        if report.finished or report.epoch_ended:
+            self._trace("epoch", member.work, member.epoch_began, step=report.step)
+            member.epoch_began = time.time()
         if report.finished:
             # The last epoch is a checkpoint too, and its state lets a lost dispatcher's successor
             # finish without training anything again.
@@ -302,7 +313,9 @@ class CohortWorker:
             state=read.state,
             initial_adapter=read.parent,
         )
-        member = _Member(work, examples, probes, progress.step, time.monotonic(), progress.step)
+        member = _Member(
+            work, examples, probes, progress.step, time.monotonic(), progress.step, time.time()
+        )
         self._members[work.job_id] = member
         self._emit(Joined(work.job_id, progress.step, progress.total_steps))
         if progress.finished:
@@ -310,7 +323,18 @@ class CohortWorker:
 
     # The reading and the storing threads
 
+    def _trace(self, name: str, work: TrainingWork, since: float, **steps: int) -> None:
+        """Write down what was done for a job since `since`, where it is traced."""
+        if self._tracing is not None:
+            attributes = {"tunesmith.job_id": work.job_id}
+            numbers = {f"tunesmith.{key}": value for key, value in steps.items()}
+            self._tracing.record(
+                name, work.traceparent, since, time.time(), {**attributes, **numbers}
+            )
+
     def _read(self, work: TrainingWork) -> None:
+        began = time.time()
+
         def dropped() -> bool:
             with self._lock:
                 return self._stopping or work.job_id in self._dropped
@@ -328,6 +352,7 @@ class CohortWorker:
         parent = read_parent(self._storage, work.parent_digest) if work.parent_digest else None
         probes = [_probe(self._renderer, example) for example in examples.first[:_PROBES]]
         read = _Read(work, examples, validation, state, parent, probes)
+        self._trace("read examples", work, began)
         self._commands.put(self._guarded(work.job_id, lambda: self._enter(read)))
 
     def _put(self, files: AdapterFiles, rank: int) -> StoredAdapter:
@@ -345,7 +370,8 @@ class CohortWorker:
                 if job_id in self._dropped:
                     return
             try:
-                action()
+                with bound_contextvars(job_id=job_id):
+                    action()
             except InterruptedError:
                 return
             except ExamplesUnusable as error:
@@ -366,7 +392,7 @@ class CohortWorker:
             except TunesmithError as error:
                 self._fail(job_id, error.code or "storage_unavailable", str(error))
             except Exception as error:  # the cohort's other jobs go on
-                log.exception("job %s failed", job_id)
+                log.exception("job failed", extra={"job_id": job_id})
                 kind = type(error).__name__
                 self._fail(job_id, "internal_error", f"The trainer failed: {kind}: {error}")
 

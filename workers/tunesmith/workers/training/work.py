@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.platform.domain.training import StepMetrics, StoredAdapter
 
+if TYPE_CHECKING:
+    from tunesmith.platform.settings import Settings
+
 Method = Literal["supervised", "dpo"]
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """How a process that Ray started logs and traces; the settings' values.
+
+    Attributes:
+        otlp_endpoint: where spans go; none are made where empty.
+    """
+
+    log_format: Literal["auto", "json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: str = ""
+    trace_sample_ratio: float = 1.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Reporting:
+        """As the process does that asks Ray."""
+        return cls(
+            # What Ray forwards to a terminal is no terminal.
+            "console" if settings.log_format == "console" else "json",
+            settings.log_level,
+            settings.otlp_endpoint,
+            settings.trace_sample_ratio,
+        )
 
 
 @dataclass(frozen=True)
@@ -25,6 +53,7 @@ class CohortSettings:
         quantization: "4bit" for a base in NF4.
         memory_bytes: for slots and passes beside the base; None for most of what is free.
         gpu_share: of a GPU's memory, base included.
+        reporting: how its process logs and traces.
     """
 
     base_directory: str
@@ -37,6 +66,7 @@ class CohortSettings:
     quantization: Literal["4bit"] | None = None
     memory_bytes: int | None = None
     gpu_share: float = 1.0
+    reporting: Reporting = Reporting()
 
 
 @dataclass(frozen=True)
@@ -48,6 +78,8 @@ class PreparationWork:
         hyperparameters: the client's, "auto" where open.
         seed: decides which examples are held out.
         ignore_data_report: train even on data that mostly contradicts itself.
+        traceparent: of the span that this is a part of, where the job is traced.
+        reporting: how the process logs and traces.
         max_rank: what the engines serve.
         parent_digest: adapter to continue from.
         trainer: what the last trainer of the base measured (`CohortWorker.figures`); None before
@@ -67,6 +99,8 @@ class PreparationWork:
     seed: int = 0
     trainer: dict[str, Any] | None = None
     ignore_data_report: bool = False
+    traceparent: str | None = None
+    reporting: Reporting = Reporting()
 
 
 @dataclass(frozen=True)
@@ -87,6 +121,7 @@ class TrainingWork:
         held_out_key: the training examples that are held out, from its `Prepared`.
         resume_key: storage key of the state to go on from.
         state_prefix: under which new states are stored: no other holder of the job writes there.
+        traceparent: of the span that this is a part of, where the job is traced.
     """
 
     job_id: str
@@ -98,6 +133,7 @@ class TrainingWork:
     resume_key: str | None
     state_prefix: str
     held_out_key: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)

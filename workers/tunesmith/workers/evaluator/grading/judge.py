@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import httpx
@@ -42,11 +43,21 @@ class Judge(Protocol):
 
 
 class HttpJudge:
-    """A judge behind any OpenAI-compatible endpoint."""
+    """A judge behind any OpenAI-compatible endpoint.
+
+    Args:
+        failed: called for each question that it does not answer.
+    """
 
     def __init__(
-        self, url: str, key: str | None, *, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str,
+        key: str | None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        failed: Callable[[], None] | None = None,
     ) -> None:
+        self._failed = failed
         self._url = url.rstrip("/").removesuffix("/chat/completions")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._transport = transport
@@ -79,6 +90,8 @@ class HttpJudge:
                 why = f"it answers {answer.status_code}: {answer.text[:200]}"
                 if answer.status_code < 500 and answer.status_code not in (408, 429):
                     break
+        if self._failed is not None:
+            self._failed()
         raise JudgeFailed(f"The judge {grader.model}: {why}.")
 
 
