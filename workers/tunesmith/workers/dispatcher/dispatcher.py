@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 
 import structlog
@@ -37,6 +38,7 @@ _UNSURE_SECONDS = 60.0
 train on for so long: a failover of the database then costs no steps. In that time a successor's
 cohorts may have to wait for a GPU."""
 _TRACKING_WAIT_SECONDS = 2.0
+_SAY_AGAIN_SECONDS = 60.0
 
 
 class Dispatcher:
@@ -69,6 +71,7 @@ class Dispatcher:
         )
         self._term: Term | None = None
         self._stopping = threading.Event()
+        self._said = ("", "", 0.0)
         self._tracking = Tracking(trackers)
         self._traces = JobTraces(tracing)
         self.status = status or ProcessStatus()
@@ -124,8 +127,7 @@ class Dispatcher:
         try:
             leads = self._leadership.campaign()
         except TunesmithError as error:
-            self.status.waits_for("database", error.message)
-            log.warning("dispatcher waits", part="leadership", why=error.message)
+            self._waits_for("database", error.message)
             self._stopping.wait(_WAIT_SECONDS)
             return self._leadership.leads
         self.status.has("database")
@@ -152,8 +154,7 @@ class Dispatcher:
             try:
                 self._ray.connect()
             except RayUnavailable as error:
-                self.status.waits_for("ray", error.message)
-                log.warning("dispatcher waits", part="ray", why=error.message)
+                self._waits_for("ray", error.message)
                 return _WAIT_SECONDS
             self.status.has("ray")
             return 0.0  # that may have taken longer than the lease
@@ -166,11 +167,19 @@ class Dispatcher:
             tracking=self._tracking,
             traces=self._traces,
             succeeds_lost=self._leadership.took_over,
+            leads=lambda: self._leadership.leads,
             while_waiting=self._while_waiting,
         )
         if self._stopping.is_set():  # the signal came before it could be interrupted
             self._term.interrupt()
         return 0.0
+
+    def _waits_for(self, what: str, why: str) -> None:
+        self.status.waits_for(what, why)
+        now = time.monotonic()
+        if self._said[:2] != (what, why) or now - self._said[2] > _SAY_AGAIN_SECONDS:
+            self._said = (what, why, now)
+            log.warning("dispatcher waits", part=what, why=why)
 
     def _while_waiting(self) -> None:
         self.status.turned()

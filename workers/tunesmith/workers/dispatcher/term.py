@@ -48,6 +48,7 @@ class Term:
 
     Args:
         succeeds_lost: the leader before was lost: what it held is taken up at once.
+        leads: asked before each thing that is done.
         while_waiting: called again and again while the database is waited for.
     """
 
@@ -62,12 +63,14 @@ class Term:
         tracking: Tracking,
         traces: JobTraces,
         succeeds_lost: bool,
+        leads: Callable[[], bool],
         while_waiting: Callable[[], None],
     ) -> None:
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self._settings = settings
         self._database = database
         self._ray = ray
+        self._leads = leads
         self._reports = Reports(database, storage, while_waiting)
         self._cohorts = CohortPool(settings, self._reports, ray, owner)
         self._preparations = Preparations(settings, self._reports, ray, owner, traces)
@@ -120,6 +123,8 @@ class Term:
             self._cohorts.release_idle,
             self._sweep,
         ):
+            if not self._leads():
+                return
             try:
                 part()
             except RayUnavailable:
@@ -138,7 +143,7 @@ class Term:
         self.interrupt()
         self._trainings.stop()
         for cohort in self._cohorts:
-            self._cohorts.end(cohort)
+            self._cohorts.forget(cohort)
         self._preparations.stop()
         self._reports.close()
 
