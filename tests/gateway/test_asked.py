@@ -149,6 +149,12 @@ def test_a_clients_own_salt_stays_within_its_tenants() -> None:
         ({"ec_transfer_params": {}}, "ec_transfer_params"),
         ({"lora_request": {"lora_path": "/x"}}, "lora_request"),
         ({"data_parallel_rank": 1}, "data_parallel_rank"),
+        ({"n": 129}, "n"),
+        ({"n": "9000"}, "n"),
+        ({"n": 9000.0}, "n"),
+        ({"prompt": ["x"] * 1025}, "prompt"),
+        ({"prompt": [[1, 2]] * 9, "n": 128}, "prompt"),
+        ({"input": ["x"] * 2049}, "input"),
     ],
 )
 def test_what_is_not_the_clients_is_refused(fields: dict[str, Any], param: str) -> None:
@@ -158,7 +164,20 @@ def test_what_is_not_the_clients_is_refused(fields: dict[str, Any], param: str) 
 
 
 def test_what_says_nothing_is_let_through() -> None:
-    fields = {"priority": 0, "request_id": None, "stream": None, "stream_options": None}
+    fields = {"priority": 0, "request_id": None, "stream": None, "stream_options": None, "n": None}
+    Asked.of(CHAT, json.dumps({"model": "m"} | fields).encode())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompt": [7] * 9000, "n": 128},
+        {"prompt": ["x"] * 1024},
+        {"input": ["x"] * 2048},
+        {"input": [{}] * 5000},
+    ],
+)
+def test_many_texts_in_one_request_are_fine(fields: dict[str, Any]) -> None:
     Asked.of(CHAT, json.dumps({"model": "m"} | fields).encode())
 
 

@@ -21,6 +21,9 @@ _OPERATORS = frozenset(
     )
 )
 _FLAGS = ("include_usage", "continuous_usage_stats")
+_MOST_CHOICES = 128  # OpenAI's bound; vLLM's own is 16,384
+_MOST_TEXTS = 2048  # likewise, of `input`
+_MOST_SEQUENCES = 1024
 _ASKED_OF = ("messages", "input", "prompt", "previous_input_messages")
 
 
@@ -46,9 +49,41 @@ def check_fields(body: Mapping[str, Any]) -> None:
             raise _invalid("stream_options", "an object")
         for flag in _FLAGS:
             _check_flag(options.get(flag), f"stream_options.{flag}")
+    _check_share(body)
     salt = body.get("cache_salt")
     if salt is not None and not (isinstance(salt, str) and salt):
         raise _invalid("cache_salt", "a text")
+
+
+def _check_share(body: Mapping[str, Any]) -> None:
+    """Refuse a request that is hundreds in the engine, where all tenants' sequences share steps.
+
+    Turns and limits count requests, so one of them must not be a crowd.
+    """
+    choices = body.get("n")
+    if choices is not None and type(choices) is not int:  # vLLM reads "9000" as a number
+        raise _invalid("n", "a whole number")
+    if choices is not None and choices > _MOST_CHOICES:
+        raise _too_many("n", f"{_MOST_CHOICES}")
+    prompts, texts = _texts(body.get("prompt")), _texts(body.get("input"))
+    if prompts * max(1, choices or 1) > _MOST_SEQUENCES:
+        raise _too_many("prompt", f"{_MOST_SEQUENCES} answers, prompts times `n`")
+    if texts > _MOST_TEXTS:
+        raise _too_many("input", f"{_MOST_TEXTS} texts")
+
+
+def _texts(value: Any) -> int:
+    """How many texts are asked about: a list of tokens is one, and so is one of messages."""
+    several = isinstance(value, list) and value and isinstance(value[0], str | list)
+    return len(value) if several else 1
+
+
+def _too_many(name: str, most: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"`{name}` is for at most {most}: send several requests, or a batch.",
+        param=name,
+        code="too_many_values",
+    )
 
 
 def may_have_urls(raw: bytes) -> bool:
