@@ -7,7 +7,7 @@
 
 {{/* Directory of a base's files in the engine. */}}
 {{- define "tunesmith.base.directory" -}}
-/models/{{ .base.model.path | default .key }}
+/models/{{ .base.model.path | default .key }}{{ with .base.model.revision }}-{{ . | replace "/" "-" | trunc 12 }}{{ end }}
 {{- end -}}
 
 {{/* Where the pull Job gets a base: what tunesmith.workers.bases.pull reads. */}}

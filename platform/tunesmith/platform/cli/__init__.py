@@ -26,6 +26,7 @@ from . import (
     migrate,
     models,
     savings,
+    smoke,
     tenants,
     up,
     usage,
@@ -64,6 +65,7 @@ app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(keys.keys, name="keys")
 app.command()(audit.audit)
 app.command()(doctor.doctor)
+app.command()(smoke.smoke)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(migrate.migrate)

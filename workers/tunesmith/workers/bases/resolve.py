@@ -16,7 +16,7 @@ from tunesmith.workers.pocket import model_directory
 POCKET = "pocket"
 # What tokenizers write as `model_max_length` when nobody set it (transformers: int(1e30)).
 _NO_LIMIT = 1 << 40
-_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
 class BaseNotUsable(Exception):
@@ -94,7 +94,7 @@ def _fetch(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(repository, allow_patterns=HUB_FILES))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise BaseNotUsable(
