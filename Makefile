@@ -10,7 +10,7 @@ BESIDE ?= -n 2 --no-loadscope-reorder
 # Where make demo writes its figures as JSON
 REPORT ?=
 
-.PHONY: help demo up doctor environment test test-quick lint format bench-train bench-report bench-gateway fuzz lock clean
+.PHONY: help demo up doctor environment test test-quick lint format bench-train bench-report bench-gateway bench-scale fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ bench-report: environment ## Measure the data report on 100,000 examples with pl
 
 bench-gateway: environment ## Measure the gateway beside LiteLLM and nginx (ARGS="--only 1 --repeats 3")
 	@$(BIN)/python -m tests.benchmarks.gateway $(ARGS)
+
+bench-scale: environment ## Measure what the database and a cohort carry, and plan by size (ARGS="--only 2 --plots")
+	@$(BIN)/python -m tests.benchmarks.scale $(ARGS)
 
 fuzz: environment ## Send made-up requests to every route, others each time, 10 minutes (ARGS="--each 50 --seed N")
 	@$(BIN)/python -m tests.gateway.conformance.fuzz $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import psycopg
 
 from .processes import OTHER_CORE, core, tool
 
-_OPTIONS = (
+THROWN_AWAY = (
     "listen_addresses=''",
     "shared_buffers=2GB",
     "maintenance_work_mem=512MB",
@@ -31,7 +31,7 @@ _OPTIONS = (
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def postgres(folder: Path, settings: Sequence[str] = THROWN_AWAY) -> Iterator[str]:
     """A server on the last core, beside the load; its SQLAlchemy URL, `{}` for the database."""
     home = folder / "postgres"
     home.mkdir()
@@ -51,7 +51,7 @@ def postgres(folder: Path) -> Iterator[str]:
         *(tool("initdb"), "-D", str(data), "-U", "tunesmith", "-A", "trust"),
         *("-E", "UTF8", "--locale=C", "--no-sync"),
     )
-    options = " ".join(f"-c {option}" for option in _OPTIONS)
+    options = " ".join(f"-c {option}" for option in settings)
     options += f" -c unix_socket_directories={home}"
     control = [tool("pg_ctl"), "-D", str(data), "-w"]
     run(*core(OTHER_CORE), *control, "-t", "60", "-o", options, "start")

@@ -17,8 +17,8 @@ def needs(plan: Plan) -> list[tuple[str, str]]:
     return [
         (
             "GPUs to train",
-            f"{_range(training.least, training.most)} x {plan.hardware}, {training.workers_mean:.1f} in"
-            f" the mean; {plan.cohort.slots} jobs each",
+            f"{_range(training.least, training.most)} x {plan.hardware},"
+            f" {training.workers_mean:.1f} in the mean; {plan.cohort.slots} jobs each",
         ),
         (
             "GPUs to serve",

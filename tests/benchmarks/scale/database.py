@@ -1,0 +1,119 @@
+"""Section 1: what PostgreSQL takes from gateways and dispatchers, on one core and a real disk."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.figures import Figure, Section, percentile
+from tests.benchmarks.gateway.growth_database import create_database, postgres
+from tests.benchmarks.gateway.processes import SERVER_CORE, core
+from tests.benchmarks.machine import ROOT
+
+from tunesmith.platform.database.models import Usage
+
+from . import plots
+from .database_load import STEPS_AT_ONCE, USAGE_ROWS, renewals
+from .database_rows import bytes_of, fill, rows_of
+
+DURABLE = ("listen_addresses=''", "shared_buffers=512MB", "max_connections=100")
+"""PostgreSQL's defaults else: every commit is on the disk before it is answered."""
+CLIENTS = (1, 2, 4)
+WORK = {
+    "create": ("jobs created", "jobs/s"),
+    "claim": ("jobs claimed and given back", "claims/s"),
+    "life": ("jobs from claim to model, without steps", "jobs/s"),
+    "step": ("steps written, one in a transaction", "steps/s"),
+    "steps": (f"steps written, {STEPS_AT_ONCE} in a transaction", "steps/s"),
+    "usage": (f"usage rows added, {USAGE_ROWS} in a transaction", "rows/s"),
+}
+_ONE = {"life": "a job until its model", "steps": "a step's event"}
+LEASES = (16, 160, 1600)
+
+
+def measure(folder: Path, docs: Path | None, *, seconds: float, quick: bool) -> Section:
+    """The rates by clients at once, what rows take, and what leases cost.
+
+    Args:
+        docs: folder of the plot; none is drawn where it is None.
+    """
+    section = Section(1, "The database: what dispatchers and gateways can ask of it")
+    tenants, jobs, seconds = (20, 200, 0.5) if quick else (200, 4_000, seconds)
+    rates: dict[str, dict[int, float]] = {}
+    with postgres(folder, DURABLE) as url:
+        own = create_database(url, "scale")
+        database = fill(own, tenants, jobs)
+        section.figures += [
+            _bytes("a tenant and its key", bytes_of(database, "tenants", "api_keys") / tenants),
+            _bytes("a job that waits", bytes_of(database, "jobs", "job_events") / jobs),
+        ]
+        for work, (name, unit) in WORK.items():
+            empty, done = bytes_of(database), 0
+            for clients in CLIENTS:
+                found = _together(own, work, clients, seconds)
+                ended = sum(each["done"] for each in found)
+                done += ended
+                times = [1000 * each for client in found for each in client["seconds"]]
+                label = f"{name}, {_clients(clients)}"
+                rates.setdefault(work, {})[clients] = ended / seconds
+                section.figures += [
+                    Figure(label, ended / seconds, unit),
+                    Figure(
+                        f"{label}, p50", statistics.median(times), "ms", higher_is_better=False,
+                        note=f"p99 {percentile(times, 0.99):.1f} ms",
+                    ),
+                ]  # fmt: skip
+                section.runs.setdefault(work, []).append({"clients": clients, "runs": found})
+            grown = bytes_of(database) - empty
+            if work in {"life", "steps"}:
+                section.figures.append(_bytes(f"{_ONE[work]}, more", grown / done))
+        rows = rows_of(database, Usage)
+        section.figures.append(_bytes("a row of usage", bytes_of(database, "usage") / rows))
+        for leases in LEASES:
+            if leases * 2 > jobs:
+                continue
+            times = [1000 * each for each in renewals(database, leases, 3 if quick else 20)]
+            section.figures.append(
+                Figure.of(f"renewing {leases} leases", times, "ms", higher_is_better=False)
+            )
+        database.dispose()
+    if docs is not None:
+        plots.rates_by_clients(docs / "scale-database.svg", {WORK[w][0]: rates[w] for w in WORK})
+    section.held_equal = {
+        "tenants": tenants, "queued jobs at first": jobs, "seconds of a run": seconds,
+        "PostgreSQL": "on the last core, fsync and synchronous commit on",
+        "clients": "processes on the first core",
+    }  # fmt: skip
+    return section
+
+
+def _together(url: str, work: str, clients: int, seconds: float) -> list[dict[str, Any]]:
+    start = time.time() + 2.0 + 1.5 * clients  # imports on one core
+    command = [
+        *core(SERVER_CORE), sys.executable, "-m", "tests.benchmarks.scale.database_load",
+        url, work, str(seconds), str(start),
+    ]  # fmt: skip
+    running = [
+        subprocess.Popen([*command, str(number)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for number in range(clients)
+    ]
+    found = []
+    for process in running:
+        output, _ = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"a client that did {work} failed; what it said is above")
+        found.append(json.loads(output))
+    return found
+
+
+def _bytes(name: str, value: float) -> Figure:
+    return Figure(f"{name}, with indexes", value, "bytes", higher_is_better=False)
+
+
+def _clients(count: int) -> str:
+    return f"{count} client{'' if count == 1 else 's'}"
