@@ -137,12 +137,13 @@ def test_a_later_releases_schema_is_refused_where_it_may_not(empty_database: Dat
 def test_a_migration_that_fails_leaves_the_schema_as_it_was(empty_database: Database) -> None:
     migrate(empty_database, "0006")
     with empty_database.engine.begin() as connection:
-        connection.execute(text("CREATE TABLE schema_compatibility (mine INTEGER)"))
+        connection.execute(text("CREATE TABLE leaders (mine INTEGER)"))
     with pytest.raises(TunesmithError, match=r"undone as a whole.*0006.*already exists"):
         migrate(empty_database)
     assert version(empty_database) == ["0006"]
     tables = inspect(empty_database.engine)
-    assert "leaders" not in tables.get_table_names()
+    assert [column["name"] for column in tables.get_columns("leaders")] == ["mine"]
+    assert "schema_compatibility" not in tables.get_table_names()
     assert "traceparent" not in {column["name"] for column in tables.get_columns("jobs")}
 
 

@@ -84,7 +84,7 @@ def test_refusing(faulty: Faulty, operation: Callable[[Storage], object]) -> Non
 def test_failing_is_tried_again_and_then_said(faulty: Faulty) -> None:
     with pytest.raises(StorageUnavailable, match="Could not write a: It said so") as caught:
         Storage("s3://bucket").put("a", b"x")
-    assert faulty.requests == 3
+    assert faulty.requests == 4
     assert caught.value.retry_after > 0
 
 

@@ -183,5 +183,5 @@ def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     import sys
 
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(StorageMisconfigured, match=r"gs:// needs a package .* gcsfs"):
+    with pytest.raises(StorageMisconfigured, match=r"gs:// needs the package gcsfs"):
         Storage("gs://bucket").get("a")

@@ -72,7 +72,9 @@ def _upgrade(config: Config, revision: str, before: Schema) -> None:
     try:
         command.upgrade(config, revision)
     except DBAPIError as error:
-        if is_away(error):
+        # To SQLite's driver a table that is there already is an operational error, too.
+        wrong = getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR"
+        if is_away(error) and not wrong:
             raise
         raise TunesmithError(
             "The migration failed and was undone as a whole, so what runs on the schema"

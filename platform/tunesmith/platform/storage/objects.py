@@ -22,9 +22,11 @@ _READ_BLOCK_BYTES: Final = 8 * 1024**2
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
         # s3fs tries anew what botocore gave up on: 5 times 5 tries would take minutes.
-        "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 3}},
+        "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 4}},
     }
 }
+
+_PACKAGES: Final = {"gs": "gcsfs", "s3": "s3fs"}
 
 _FULL_CODES: Final = frozenset(
     {"XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "InsufficientStorage"}
@@ -60,8 +62,10 @@ class ObjectBackend:
             try:
                 self._filesystem = fsspec.filesystem(self._protocol, **options)
             except ImportError as error:
+                package = _PACKAGES.get(self._protocol, "")
                 raise StorageMisconfigured(
-                    f"Storage at {self._protocol}:// needs a package that is not installed: {error}"
+                    f"Storage at {self._protocol}:// needs the package {package}, which is not"
+                    f" installed here ({error}): pip install {package}."
                 ) from error
             if self._protocol == "s3":
                 self._filesystem.retries = 2
