@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import re
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from tunesmith.platform.examples import (
     ExamplesKind,
     FileFormat,
     check_examples,
+    parquet_footer,
     parquet_rows,
     read_examples,
 )
@@ -202,6 +206,66 @@ def test_a_row_group_that_bursts_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(data) < 2**14
     (problem,) = problems(data)
     assert "smaller row groups" in problem
+
+
+def test_a_footer_that_lies_is_found_out_by_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_rows, "MAXIMUM_UNPACKED_BYTES", 2**20)
+    data = parquet({"prompt": ["a" * 2**20, "b" * 2**20], "completion": ["b"] * 2})
+    length = int.from_bytes(data[-8:-4], "little")
+    pages, footer, tail = data[: -8 - length], data[-8 - length : -8], data[-8:]
+    # A number from 2**20 to 2**27 has four bytes here; 1, written as long, says the same as 1.
+    lying = re.sub(rb"[\x80-\xff]{3}[\x01-\x7f]", b"\x82\x80\x80\x00", footer)
+    assert lying != footer
+    assert pl.read_parquet(BytesIO(pages + lying + tail)).height == 2
+    (problem,) = problems(pages + lying + tail)
+    assert "smaller row groups" in problem
+
+
+def test_pages_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_footer, "_MAXIMUM_PAGES", 3)
+    (problem,) = problems(parquet({"prompt": ["a"] * 9, "completion": ["b"] * 9}, row_group_size=3))
+    assert "more than 3 pages" in problem
+
+
+MEASURE = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (4 * 1024**3, 4 * 1024**3))
+from tunesmith.platform.examples import ExamplesError, parquet_rows, read_examples
+parquet_rows.MAXIMUM_TEXT_BYTES = 64 * 1024**2
+try:
+    with open(sys.argv[1], "rb") as file:
+        print(sum(1 for _ in read_examples(file, "t.parquet")))
+except ExamplesError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_text_that_rows_repeat_is_not_in_memory_once_for_each(
+    tmp_path: Path, nested: bool
+) -> None:
+    """Parquet keeps the text once: two kilobytes name gigabytes."""
+    path = tmp_path / "t.parquet"
+    text = pl.Series("prompt", ["x" * 7 * 2**20]).cast(pl.Categorical)
+    frame = pl.DataFrame({"prompt": text})
+    frame = frame.select(pl.col("prompt").repeat_by(200).explode())
+    if nested:
+        messages = [
+            pl.struct(role=pl.lit(role), content="prompt") for role in ("user", "assistant")
+        ]
+        frame = frame.select(messages=pl.concat_list(messages))
+    else:
+        frame = frame.with_columns(completion=pl.lit("y"))
+    frame.write_parquet(path)
+    assert path.stat().st_size < 10_000
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said, megabytes = done.stdout.strip().rsplit("\n", 1)
+    assert ("longer than 8 MiB" if nested else "more than 0 GiB") in said
+    assert int(megabytes) < 900
 
 
 def test_a_file_on_disk_is_read_where_it_is(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from .pairs import ACCEPTED_NAMES, CHOICE, accepted_pairs, find_choice, find_pai
 from .parquet_footer import row_groups
 
 _BATCH = 1000
+_BATCH_BYTES = 4 * MAXIMUM_EXAMPLE_BYTES  # a character has at most four bytes
+_WORD = 8
 _REQUIRED = (
     "messages",
     "input",
@@ -53,12 +55,7 @@ def read_parquet(path: Path) -> tuple[FileFormat, Iterator[Example | Problem]]:
     form = FileFormat.PAIR_PARQUET
     if "messages" in wanted:
         form = FileFormat.CHAT_PARQUET
-    texts = [
-        pl.col(name).cast(pl.String)
-        for name in wanted
-        if isinstance(schema[name], pl.Categorical | pl.Enum)
-    ]
-    return form, read_objects(_objects(path, frame.select(wanted).with_columns(texts)))
+    return form, read_objects(_objects(path, frame.select(wanted)))
 
 
 def _objects(path: Path, frame: Any) -> Iterator[ObjectRow]:
@@ -68,12 +65,12 @@ def _objects(path: Path, frame: Any) -> Iterator[ObjectRow]:
     number = total = 0
     try:
         for batch in frame.collect_batches(chunk_size=_BATCH, maintain_order=True, lazy=True):
-            for row in batch.iter_rows(named=True):
+            for row in _rows(batch):
                 number += 1
                 try:
-                    size = _size(row)
+                    size = MAXIMUM_EXAMPLE_BYTES + 1 if row is None else _size(row)
                     total += size
-                    if size > MAXIMUM_EXAMPLE_BYTES:
+                    if row is None or size > MAXIMUM_EXAMPLE_BYTES:
                         raise Refusal(
                             f"the row is longer than {MAXIMUM_EXAMPLE_BYTES // 1024**2} MiB, more"
                             " than any model can read at once. Split it or remove it."
@@ -94,14 +91,49 @@ def _objects(path: Path, frame: Any) -> Iterator[ObjectRow]:
         raise Unreadable(Problem(number + 1, _sentence(path, error))) from error
 
 
+def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """The rows as Python's values, few of long ones at a time; None for one that is far too long.
+
+    Parquet keeps a text that rows repeat once, so a few kilobytes can name any length of rows; the
+    bytes that they would take are known without making them.
+    """
+    size = sum(_bytes(column) for column in batch.get_columns())
+    if size <= _BATCH_BYTES:
+        yield from batch.iter_rows(named=True)
+    elif batch.height == 1:
+        yield None
+    else:
+        half = batch.height // 2
+        yield from _rows(batch[:half])
+        yield from _rows(batch[half:])
+
+
+def _bytes(column: Any) -> int:
+    """About what a column's values take as Python's: their texts, and a word for each of them."""
+    import polars as pl
+
+    kind = column.dtype
+    if isinstance(kind, pl.Struct):
+        return sum(_bytes(column.struct.field(field.name)) for field in kind.fields)
+    if isinstance(kind, pl.List | pl.Array):
+        return _WORD * column.len() + _bytes(column.explode())
+    texts = 0
+    if isinstance(kind, pl.String):
+        texts = column.str.len_bytes().sum()
+    elif isinstance(kind, pl.Categorical | pl.Enum):
+        texts = column.cat.len_bytes().sum()
+    return _WORD * column.len() + int(texts)
+
+
 def _check_size(path: Path) -> None:
     for number, group in enumerate(row_groups(path), start=1):
-        if group.unpacked > MAXIMUM_UNPACKED_BYTES or group.rows > MAXIMUM_CELLS:
+        most = max(group.rows, group.values)
+        if group.unpacked > MAXIMUM_UNPACKED_BYTES or most > MAXIMUM_CELLS:
             raise Unreadable(
                 Problem(
                     None,
-                    f"row group {number} of the file holds {group.rows:,} rows and unpacks to"
-                    f" {group.unpacked / 1024**2:,.0f} MiB; at most {MAXIMUM_CELLS:,} rows and"
+                    f"row group {number} of the file holds {most:,} values and unpacks to"
+                    f" {group.unpacked / 1024**2:,.0f} MiB; at most {MAXIMUM_CELLS:,} values and"
                     f" {MAXIMUM_UNPACKED_BYTES // 1024**2} MiB are read at a time. Write the file"
                     " with smaller row groups.",
                 )
