@@ -94,7 +94,7 @@ class Cluster:
         self._policies: dict[str, Policy] = {}
         self._lock = threading.RLock()
         self._closing = threading.Event()
-        self._rules = ""
+        self._rules, self._rounds = "", 0
         self._thread = threading.Thread(target=self._run, name="controllers", daemon=True)
         self._thread.start()
 
@@ -245,6 +245,7 @@ class Cluster:
             for controller in list(self.controllers.values()):
                 controller.reconcile(self)
             self._publish()
+        self._rounds += 1
 
     def _publish(self) -> None:
         """Tell DNS and the node's packet rules who is behind which service now."""
@@ -318,7 +319,11 @@ class Cluster:
         return known.address
 
     def until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait for a condition; when time is up, say what all pods say."""
+        """Wait for a condition, and for names and rules to follow it.
+
+        Raises:
+            AssertionError: time is up; it has what all pods say.
+        """
         deadline = time.monotonic() + seconds
         while not condition():
             if self.failures:
@@ -326,6 +331,9 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds:.0f} s: {what}\n{self.explain()}")
             time.sleep(0.05)
+        rounds = self._rounds
+        while self._rounds < rounds + 2 and not self.failures:
+            time.sleep(0.01)
 
     def explain(self) -> str:
         """What is not as it should be, with the last lines of logs."""
