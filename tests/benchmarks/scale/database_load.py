@@ -45,6 +45,7 @@ class Client:
             self._keys = [
                 (tenant, key)
                 for tenant, key in session.execute(select(ApiKey.tenant_id, ApiKey.id))
+                if tenant is not None
             ]
             self._models = list(session.scalars(select(Model.name).limit(1000)))
         self._day = datetime.now(UTC).date().isoformat()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.platform.domain.errors import InvalidRequest
 
-from .plan import Plan
+if TYPE_CHECKING:  # it needs simpy, and the command line looks at `check_format` alone
+    from .plan import Plan
 
 FORMATS = (".svg", ".png")
 _BLUE, _ORANGE, _INK, _PALE = "#0072b2", "#d55e00", "#333333", "#e8e8e8"
@@ -29,6 +30,16 @@ _STYLE: dict[str, Any] = {
 }
 
 
+def check_format(path: Path) -> None:
+    """Refuse a file that no plot can be written to, before work is done for it.
+
+    Raises:
+        InvalidRequest: it has another ending.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InvalidRequest(f"A plot's file must end in {' or '.join(FORMATS)}; {path} does not.")
+
+
 def write_plot(plan: Plan, path: Path) -> None:
     """Draw a plan to a file, by its ending: .svg or .png.
 
@@ -37,8 +48,7 @@ def write_plot(plan: Plan, path: Path) -> None:
         ModuleNotFoundError: matplotlib is not installed.
         OSError: the file cannot be written.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise InvalidRequest(f"A plot's file must end in {' or '.join(FORMATS)}; {path} does not.")
+    check_format(path)
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

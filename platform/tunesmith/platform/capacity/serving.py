@@ -7,12 +7,13 @@ import math
 import random
 from bisect import bisect
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
 
 from simpy import Environment
+from simpy.events import Event
 
 from .sharing import SharedServer
 from .speeds import Engine
@@ -301,7 +302,7 @@ class ServingSimulation:
         running: list[int] = []
         adapters: list[int] = []
 
-        def arrivals():  # type: ignore[no-untyped-def]
+        def arrivals() -> Generator[Event, object, None]:
             seen = 0
             while seen < total:
                 yield self._env.timeout(chance.expovariate(rate))

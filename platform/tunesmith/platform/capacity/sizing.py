@@ -14,9 +14,9 @@ from .theory import zipf
 from .training import TrainingFleet, TrainingOutcome, TrainingSimulation, arriving_jobs
 from .workload import DAY, Workload
 
-_JOBS = 6_000
+_JOBS = 4_000
 """Jobs of a simulation, about; fewer where there are few, over at most 200 days."""
-_MOST_JOBS = 12_000
+_MOST_JOBS = 10_000
 _REQUESTS = 6_000
 _ENGINES = 4
 """Engines that are simulated of a larger fleet, with their part of requests and adapters."""
@@ -191,9 +191,11 @@ def simulate_engines(
         publications=workload.jobs_per_day / DAY * workload.peak / workload.bases,
     )
     simulation = ServingSimulation(engine, few, demand, residency=residency, seed=seed)
+    # Where most requests are evaluations', fewer of the clients' are waited for.
+    counted = int(max(_REQUESTS / 4, _REQUESTS * rate / (rate + evaluations)))
     step = engine.step(engine.max_running)
-    warm = int(max(_REQUESTS / 5, min(_REQUESTS, 2 * rate * workload.completion_tokens * step)))
-    outcome = simulation.run(warm, _REQUESTS)
+    warm = int(max(counted / 5, min(counted, 2 * rate * workload.completion_tokens * step)))
+    outcome = simulation.run(warm, counted)
     late = percentile(outcome.first_tokens, 0.95)
     answered = len(outcome.first_tokens) >= 0.98 * outcome.requests
     met = outcome.carried and answered and late <= first_token

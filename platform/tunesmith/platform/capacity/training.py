@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from bisect import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from simpy import Environment
+from simpy.events import Event
 
 from .sharing import SharedServer
 from .speeds import Cohort
@@ -140,7 +141,7 @@ class TrainingSimulation:
         out.left = out.arrived - out.finished
         return out
 
-    def _arrivals(self, jobs: Iterable[JobArrival]):  # type: ignore[no-untyped-def]
+    def _arrivals(self, jobs: Iterable[JobArrival]) -> Generator[Event, object, None]:
         for job in jobs:
             yield self._env.timeout(job.moment - self._env.now)
             self.outcome.arrived += 1
@@ -232,5 +233,5 @@ class TrainingSimulation:
         self._workers_since = now
         self._workers += change
 
-    def _after(self, seconds: float, what, *arguments: object) -> None:  # type: ignore[no-untyped-def]
+    def _after(self, seconds: float, what: Callable[..., None], *arguments: object) -> None:
         self._env.timeout(seconds).callbacks.append(lambda _: what(*arguments))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.platform.capacity.plot import check_format
 from tunesmith.platform.domain.errors import InvalidRequest
 
 from .connection import AsJson
@@ -154,6 +155,8 @@ def plan(
     """
     if values and as_json:
         raise CommandFailed("--values and --json exclude each other.")
+    if plot is not None:
+        check_format(plot)
     found, figures_of = _make(
         {
             "tenants": tenants,
