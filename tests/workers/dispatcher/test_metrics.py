@@ -146,7 +146,7 @@ def test_prometheus_can_scrape_it_and_no_series_names_a_job(desk: Desk) -> None:
         for sample in family.samples
         for name in sample.labels
     }
-    assert labels == {"base", "status", "le"}
+    assert labels == {"base", "status", "outcome", "le"}
     assert "tunesmith_training_steps_total" in text
     assert job not in text
     assert desk.tenant not in text

@@ -28,9 +28,7 @@ _UNENDED_BATCHES = sorted(batch_status.NEXT)
 log = structlog.get_logger(__name__)
 
 
-def of_engines(
-    pool: EnginePool,
-) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
+def of_engines(pool: EnginePool) -> Iterable[Metric]:
     """Engines by status, and for each: what is in it, what it holds, what it had to pull."""
     statuses = GaugeMetricFamily("tunesmith_engines", "Engines by status.", labels=["status"])
     up, busy, queued, cache, resident, open_ = (
@@ -85,7 +83,18 @@ def of_engines(
         if engine.load is not None:
             queued.add_metric(labels, engine.load.waiting)
             cache.add_metric(labels, engine.load.kv_usage)
-    one_each = [up, busy, queued, cache, resident, open_, loads, load_failures, drops, restarts]
+    one_each: list[Metric] = [
+        up,
+        busy,
+        queued,
+        cache,
+        resident,
+        open_,
+        loads,
+        load_failures,
+        drops,
+        restarts,
+    ]
     return [statuses, serving, waiting, *one_each]
 
 

@@ -83,5 +83,5 @@ class JobCounts:
         return counts
 
 
-def _counted(session: Session, query: Select[Any]) -> dict[tuple[str, ...], int]:
+def _counted(session: Session, query: Select[*tuple[Any, ...]]) -> dict[tuple[str, ...], int]:
     return {tuple(row[:-1]): row[-1] for row in session.execute(query)}
