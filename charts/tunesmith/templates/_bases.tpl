@@ -44,19 +44,18 @@ hub:{{ $model.id }}{{ with $model.revision }}@{{ . }}{{ end }}
 {{- end -}}
 
 {{/* `vllm serve`'s arguments: (dict "root" $ "key" .. "base" .. "engine" ..). The same as
-workers/tunesmith/workers/engine/command.py makes; tests/charts compares them. */}}
+engine_flags in workers/tunesmith/workers/engine/command.py makes (tests/charts compares), after the
+model and the address, and before what a cluster adds: tensor parallelism, and time to end in. */}}
 {{- define "tunesmith.engine.args" -}}
 - {{ include "tunesmith.base.directory" . | quote }}
-- --served-model-name
-- {{ include "tunesmith.base.name" . | quote }}
 - --host
 - 0.0.0.0
 - --port
 - "8000"
-{{- with .base.maxModelLen }}
+- --served-model-name
+- {{ include "tunesmith.base.name" . | quote }}
 - --max-model-len
-- {{ int . | quote }}
-{{- end }}
+- {{ int .base.maxModelLen | quote }}
 - --enable-lora
 - --max-loras
 - {{ int .engine.maxLoras | quote }}
@@ -71,14 +70,14 @@ workers/tunesmith/workers/engine/command.py makes; tests/charts compares them. *
 {{- if eq .engine.device "gpu" }}
 - --gpu-memory-utilization
 - {{ .engine.gpuMemoryUtilization | quote }}
-{{- if gt (int .engine.gpus) 1 }}
-- --tensor-parallel-size
-- {{ int .engine.gpus | quote }}
-{{- end }}
 {{- else }}
 - --dtype
 - float32
 - --enforce-eager
+{{- end }}
+{{- if and (eq .engine.device "gpu") (gt (int .engine.gpus) 1) }}
+- --tensor-parallel-size
+- {{ int .engine.gpus | quote }}
 {{- end }}
 - --shutdown-timeout
 - {{ int .engine.shutdownSeconds | quote }}

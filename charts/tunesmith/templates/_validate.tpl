@@ -50,6 +50,9 @@ what to do. tests/charts/test_contradictions.py has a case of each. */}}
 {{- else if not (or $storage.url $storage.volume.enabled) -}}
 {{- include "tunesmith.refuse" "There is no storage for files and adapters: set storage.url to s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or storage.volume.enabled=true with a volume that all pods can mount (ReadWriteMany)." -}}
 {{- end -}}
+{{- if and $storage.url (not (regexMatch "^(s3|gs)://[^/]+" $storage.url)) -}}
+{{- include "tunesmith.refuse" (printf "storage.url is %q: use s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; for a folder, storage.volume, which all pods mount." $storage.url) -}}
+{{- end -}}
 {{- if and $storage.volume.enabled (not $storage.volume.existingClaim) -}}
 {{- include "tunesmith.validate.volume" (dict "name" "storage.volume" "volume" $storage.volume "who" "gateway, dispatcher, evaluator, Ray and engines") -}}
 {{- end -}}
