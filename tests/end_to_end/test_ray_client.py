@@ -40,10 +40,10 @@ class Stack:
         self.environment = cluster.environment | {
             "TUNESMITH_HOME": str(home),
             "TUNESMITH_RAY_ADDRESS": cluster.client_address,
+            "TUNESMITH_BASE_NAME": "pocket",
             "TUNESMITH_DEVICE": "cpu",
             "TUNESMITH_LEASE_SECONDS": "4",
             "TUNESMITH_CHECKPOINT_EVERY_STEPS": "5",
-            "TUNESMITH_TRAINER_RESOURCES": '{"pocket": {"pool": 0.5}}',
             "TUNESMITH_DISPATCHER_METRICS_PORT": str(self.port),
         }
         migrate(self.database)
@@ -121,7 +121,7 @@ def test_a_dispatcher_without_the_token_is_refused_and_says_so(
     environment = stack.environment | {"RAY_AUTH_TOKEN": "b" * 64}
     with worker_process("tunesmith.workers.dispatcher", environment, stack.log):
         until(lambda: "ray" in stack.waits_for(), 120, stack.log.read_text)
-        assert "not available" in stack.waits_for()["ray"]
+        assert "RAY_AUTH_TOKEN" in stack.waits_for()["ray"]
 
 
 def test_jobs_wait_for_a_worker_and_outlive_workers_and_head(
@@ -137,19 +137,18 @@ def test_jobs_wait_for_a_worker_and_outlive_workers_and_head(
         assert stack.status(first) == "queued"
         assert stack.waits_for() == {}
 
-        cluster.start_worker("--resources", '{"other": 1}')  # not for this base
-        fit = cluster.start_worker("--resources", '{"pool": 1}')
+        worker = cluster.start_worker()
         stack.succeeds(first)
 
         second = stack.job(epochs=60)
         until(lambda: stack.told(second, "started"), 120, lambda: stack.explain(second))
-        cluster.kill(fit)
+        cluster.kill(worker)
         until(lambda: stack.told(second, "was lost"), 120, lambda: stack.explain(second))
         cluster.kill(cluster.head)
         until(lambda: "ray" in stack.waits_for(), 120, stack.log.read_text)
         assert stack.status(second) == "queued"
         cluster.start_head()
-        cluster.start_worker("--resources", '{"pool": 1}')
+        cluster.start_worker()
         stack.succeeds(second)
 
         dispatcher.terminate()

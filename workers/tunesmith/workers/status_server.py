@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Literal
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -164,9 +164,8 @@ class _Server(ThreadingMixIn, WSGIServer):
     request_queue_size = 32
 
     def server_bind(self) -> None:
-        # WSGIServer looks its own name up in the DNS, which may take long.
-        socket.socket.bind(self.socket, self.server_address)
-        self.server_address = self.socket.getsockname()
+        # HTTPServer looks its own name up in the DNS, which may take long.
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 

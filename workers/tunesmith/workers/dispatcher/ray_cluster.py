@@ -26,6 +26,13 @@ _RECONNECT_SECONDS = 5
 """An outage of the network that the client bridges. The head keeps what a dispatcher that died had
 (its GPUs, too) for as long."""
 _FIGURES_SECONDS = 1.0
+_ENVIRONMENT = {
+    # Read by the client when it connects, and told to the head.
+    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": str(_RECONNECT_SECONDS),
+    # Three tries then take less than a lease, not half a minute.
+    "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "2",
+    "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "4",
+}
 
 Figures = Mapping[str, float]
 
@@ -50,8 +57,8 @@ class RayCluster:
             RayUnavailable: it does not answer, or refuses this process.
         """
         self._probe()
-        # Read by the client when it connects, and told to the head.
-        os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", str(_RECONNECT_SECONDS))
+        for variable, value in _ENVIRONMENT.items():
+            os.environ.setdefault(variable, value)
         try:
             ray.init(
                 address=self.address,
@@ -62,7 +69,13 @@ class RayCluster:
             )
         except (OSError, RuntimeError, grpc.RpcError, ray.exceptions.RayError) as error:
             self.disconnect()  # what was made halfway
-            raise RayUnavailable(self._sentence(_first_line(error))) from error
+            why = _first_line(error)
+            if "connection timeout" in why:  # which the client says of any refusal
+                why = (
+                    "it listens and lets nobody in: RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the"
+                    " cluster's, and Ray's version as well"
+                )
+            raise RayUnavailable(self._sentence(why)) from error
         self.connected = True
         log.info("ray joined", ray=self.address)
 
