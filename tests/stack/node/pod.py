@@ -14,7 +14,7 @@ from .container import RunningContainer
 from .environment import PodFacts, environment_of
 from .images import Images
 from .network import Network
-from .objects import Missing, Stored
+from .objects import Stored
 from .sandbox import orders_for
 from .spawning import hold_namespaces
 from .volumes import Volumes
@@ -156,8 +156,8 @@ class RunningPod:
             while not self._stopping.is_set():
                 try:
                     code = container.run_once()
-                except Missing as error:
-                    self.tell(f"{container.described.name} waits: {error}")
+                except Exception as error:  # noqa: BLE001 - told, and tried anew
+                    self.tell(f"{container.described.name} cannot start: {error}")
                     code = 128
                 if code == 0:
                     break
