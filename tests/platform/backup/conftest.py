@@ -57,6 +57,10 @@ class Stack:
             return session.scalars(select(File).where(File.id == file_id)).one()
 
 
+EMBEDDED, CLUSTER = "sqlite-folder", "postgres-s3"
+on_both = pytest.mark.parametrize("make_stack", [EMBEDDED, CLUSTER], indirect=True)
+on_cluster = pytest.mark.parametrize("make_stack", [CLUSTER], indirect=True)
+
 MakeStack = Callable[[], Stack]
 
 
@@ -77,14 +81,15 @@ def s3_server() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-@pytest.fixture(params=["sqlite-folder", "postgres-s3"])
+@pytest.fixture
 def make_stack(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeStack]:
-    """Makes stacks without any table, on SQLite and a folder, or on PostgreSQL and S3."""
+    """Makes stacks without any table: on SQLite and a folder, or by parameter on `CLUSTER`."""
     made: list[Stack] = []
     on_postgres: list[str] = []
-    if request.param == "postgres-s3":
+    kind = getattr(request, "param", EMBEDDED)
+    if kind == CLUSTER:
         server: str = request.getfixturevalue("postgres_url")
         variables: dict[str, str] = request.getfixturevalue("s3_server")
         for name, value in variables.items():
@@ -92,7 +97,7 @@ def make_stack(
 
     def make() -> Stack:
         name = f"stack_{uuid4().hex}"
-        if request.param == "sqlite-folder":
+        if kind == EMBEDDED:
             url, place = (
                 f"sqlite:///{tmp_path / name / 'tunesmith.db'}",
                 f"{tmp_path / name}/objects",

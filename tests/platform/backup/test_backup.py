@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text, update
-from tests.platform.backup.conftest import MakeStack, Stack
+from tests.platform.backup.conftest import MakeStack, Stack, on_both, on_cluster
 
 from tunesmith.platform import adapters
-from tunesmith.platform.backup import creating, pruning
+from tunesmith.platform.backup import creating, postgres, pruning, sqlite
 from tunesmith.platform.backup.archive import Archive, object_key
 from tunesmith.platform.backup.creating import create_backup
 from tunesmith.platform.backup.errors import BackupFailed, RestoreRefused
@@ -47,6 +47,7 @@ def rows(database: Database) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
+@on_both
 def test_everything_comes_back_into_an_empty_stack(
     stack: Stack, archive: Archive, make_stack: MakeStack, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_tables_of_others_are_in_the_way(
         restored(shared, archive, manifest)
 
 
+@on_both
 def test_a_backup_of_an_older_schema_is_migrated(
     stack: Stack, archive: Archive, make_stack: MakeStack
 ) -> None:
@@ -154,11 +156,11 @@ def test_a_backup_of_an_older_schema_is_migrated(
     manifest = backed_up(stack, archive)
     with archive.storage.writer(archive.path(manifest.id, "database")) as out:
         if older.database.is_sqlite:
-            with creating.sqlite.snapshot(older.database) as (_, file):
+            with sqlite.snapshot(older.database) as (_, file):
                 out.write(file.read_bytes())
         else:
-            with creating.postgres.snapshot(older.database) as (_, name):
-                creating.postgres.dump(older.database.url, name, out.write)
+            with postgres.snapshot(older.database) as (_, name):
+                postgres.dump(older.database.url, name, out.write)
     manifest.database.revision = "0006"
     manifest.database.sha256 = out.sha256
     copy = restored(make_stack(), archive, manifest)
@@ -215,6 +217,7 @@ def test_a_damaged_dump_or_list_is_found(stack: Stack, archive: Archive, part: s
         check_backup(archive, manifest)
 
 
+@on_both
 def test_what_is_deleted_while_a_backup_is_made_is_deleted_in_what_is_restored(
     stack: Stack, archive: Archive, make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,7 +327,7 @@ def test_backups_in_a_folder_are_for_their_owner_alone(stack: Stack, tmp_path: P
     assert stat.S_IMODE((place / "backups" / manifest.id).stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("make_stack", ["postgres-s3"], indirect=True)
+@on_cluster
 def test_a_missing_pg_dump_is_named(
     stack: Stack, archive: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -334,7 +337,7 @@ def test_a_missing_pg_dump_is_named(
     assert archive.whole() == []
 
 
-@pytest.mark.parametrize("make_stack", ["postgres-s3"], indirect=True)
+@on_cluster
 def test_what_pg_dump_says_is_passed_on(
     stack: Stack, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
