@@ -21,6 +21,7 @@ from ..node.network import Network
 from ..node.objects import Stored, read_stored
 from ..node.packet_rules import NodeRules, ServicePort
 from ..node.pod import RunningPod, Surroundings
+from ..node.starting import Turns
 from .isolation import Stranger, isolate
 from .jobs import Job, read_job
 from .kuberay import read_ray_cluster
@@ -84,6 +85,7 @@ class Cluster:
             stored=self._stored,
             claims=self.claims,
             links=self._links,
+            turns=Turns(),
         )
         self.outside: dict[str, str] = {}
         self.pods: list[RunningPod] = []

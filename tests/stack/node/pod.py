@@ -17,6 +17,7 @@ from .network import Network
 from .objects import Stored
 from .sandbox import orders_for
 from .spawning import hold_namespaces
+from .starting import Turns
 from .volumes import Volumes
 
 _RETRY_SECONDS = 0.5
@@ -40,6 +41,7 @@ class Surroundings:
     stored: Stored
     claims: Mapping[str, Path]
     links: Callable[[], Mapping[str, str]]
+    turns: Turns
 
 
 class RunningPod:
@@ -88,6 +90,7 @@ class RunningPod:
             address=self.address,
             log=self.folder / f"{container.name}.log",
             grace=self.described.grace,
+            turns=self._around.turns,
             orders=lambda: self._orders(container),
             tell=self.tell,
         )

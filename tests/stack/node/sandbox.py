@@ -8,6 +8,7 @@ from typing import Any
 
 from ..manifests.fields import NotUnderstood
 from ..manifests.pods import Container
+from ..manifests.quantities import quantity, whole
 from .environment import expand
 from .images import Images, LocalImage
 from .names import search_path
@@ -64,6 +65,7 @@ def orders_for(
         },
         "folders": common["folders"] | {image.config.directory: 0o755},
         "mounts": [*common["mounts"], *image.mounts, *mounts],
+        "limits": _limits(container),
         "read_only_root": security.read_only_root,
         "no_new_privileges": security.no_new_privileges,
         "drop_capabilities": security.drop_all,
@@ -74,6 +76,15 @@ def orders_for(
         "directory": container.directory or image.config.directory,
         "command": command,
         "environment": full,
+    }
+
+
+def _limits(container: Container) -> dict[str, str]:
+    """Files of /sys/fs/cgroup by which programs such as Ray see their container's limits."""
+    memory, cpu = container.limits.get("memory"), container.limits.get("cpu")
+    return {
+        "memory.max": str(whole(memory)) if memory else "max",
+        "cpu.max": f"{int(quantity(cpu) * 100_000)} 100000" if cpu else "max 100000",
     }
 
 
