@@ -29,6 +29,7 @@ class RayCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
         self.gcs_port, self.client_port = free_port(), free_port()
         self._nodes: list[subprocess.Popen[bytes]] = []
+        self._workers: dict[subprocess.Popen[bytes], tuple[str, ...]] = {}
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("TUNESMITH_", "RAY_"))},
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -48,10 +49,13 @@ class RayCluster:
         )  # fmt: skip
 
     def start_worker(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return self._start(f"--address=127.0.0.1:{self.gcs_port}", "--num-cpus=1", *arguments)
+        address = f"--address=127.0.0.1:{self.gcs_port}"
+        node = self._start(address, "--num-cpus=1", *arguments)
+        self._workers[node] = arguments
+        return node
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"node-{len(self._nodes)}.log").open("wb") as output:
+        with (self.folder / f"node-{len(self._nodes)}.log").open("ab") as output:
             node = subprocess.Popen(
                 [
                     sys.executable, "-m", "ray.scripts.scripts", "start", "--block",
@@ -63,6 +67,14 @@ class RayCluster:
         self._nodes.append(node)
         return node
 
+    def tend(self) -> bool:
+        """Start workers again that gave up, as Kubernetes would: a busy machine is slow."""
+        for node, arguments in list(self._workers.items()):
+            if node.poll() is not None:
+                self.kill(node)
+                self.start_worker(*arguments)
+        return True
+
     def logs(self) -> str:
         texts = [path.read_text(errors="replace") for path in self.folder.glob("node-*.log")]
         return "\n".join(re.sub(r"\x1b\[[0-9;]*m", "", text) for text in texts)
@@ -71,9 +83,9 @@ class RayCluster:
         """A node dies as in a power cut, all of its processes at once."""
         try:
             processes = psutil.Process(node.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
+            os.killpg(node.pid, signal.SIGKILL)
+        except (psutil.NoSuchProcess, ProcessLookupError):
             processes = []
-        os.killpg(node.pid, signal.SIGKILL)
         for process in processes:
             try:
                 process.kill()
@@ -82,6 +94,12 @@ class RayCluster:
         psutil.wait_procs(processes, timeout=20)
         node.wait()
         self._nodes.remove(node)
+        self._workers.pop(node, None)
+
+    def kill_workers(self) -> None:
+        """All workers die at once."""
+        for node in list(self._workers):
+            self.kill(node)
 
     def stop(self) -> None:
         for node in list(self._nodes):

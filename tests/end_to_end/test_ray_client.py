@@ -32,6 +32,7 @@ class Stack:
     """Database, storage and base of one installation, and jobs in it."""
 
     def __init__(self, home: Path, cluster: RayCluster) -> None:
+        self.cluster = cluster
         self.settings = Settings(home=home)
         self.database = Database(self.settings.database_url)
         self.storage = Storage(self.settings.storage_url)
@@ -91,7 +92,11 @@ class Stack:
         return "\n".join([*self.messages(job_id), self.log.read_text()[-6000:]])
 
     def succeeds(self, job_id: str) -> None:
-        until(lambda: self.status(job_id) in FINAL, JOB_SECONDS, lambda: self.explain(job_id))
+        until(
+            lambda: self.cluster.tend() and self.status(job_id) in FINAL,
+            JOB_SECONDS,
+            lambda: self.explain(job_id),
+        )
         assert self.status(job_id) == "succeeded", self.explain(job_id)
 
     def waits_for(self) -> dict[str, str]:
@@ -137,12 +142,12 @@ def test_jobs_wait_for_a_worker_and_outlive_workers_and_head(
         assert stack.status(first) == "queued"
         assert stack.waits_for() == {}
 
-        worker = cluster.start_worker()
+        cluster.start_worker()
         stack.succeeds(first)
 
-        second = stack.job(epochs=60)
+        second = stack.job(epochs=50)
         until(lambda: stack.told(second, "started"), 120, lambda: stack.explain(second))
-        cluster.kill(worker)
+        cluster.kill_workers()
         until(lambda: stack.told(second, "was lost"), 120, lambda: stack.explain(second))
         cluster.kill(cluster.head)
         until(lambda: "ray" in stack.waits_for(), 120, stack.log.read_text)
