@@ -10,7 +10,7 @@ BESIDE ?= -n 2 --no-loadscope-reorder
 # Where make demo writes its figures as JSON
 REPORT ?=
 
-.PHONY: help demo up doctor environment test test-quick lint format bench-train bench-report bench-gateway bench-scale fuzz lock clean
+.PHONY: help demo up doctor environment test test-quick lint format bench-train bench-report bench-gateway bench-scale fuzz chart images sbom lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,16 @@ bench-scale: environment ## Measure what the database and a cohort carry, and pl
 
 fuzz: environment ## Send made-up requests to every route, others each time, 10 minutes (ARGS="--each 50 --seed N")
 	@$(BIN)/python -m tests.gateway.conformance.fuzz $(ARGS)
+
+chart: environment ## Generate the chart's README and schema, lint it, render all ready-made values
+	@$(BIN)/python scripts/chart.py generate
+	@$(BIN)/python scripts/chart.py check
+
+images: ## Build the images with docker, podman or buildah (REGISTRY=, VERSION=, WORKERS=cpu|gpu)
+	@scripts/images
+
+sbom: environment ## Write a CycloneDX SBOM of each image's Python packages to build/sbom
+	@scripts/sbom
 
 lock: environment ## Make requirements/lock.txt from pyproject.toml (UPGRADE=1, or UPGRADE=name)
 	@scripts/lock
