@@ -17,6 +17,9 @@ from tests.gateway.gateways import ADMIN_KEY, BASE, BASE_DIGEST, wait_for
 from tunesmith.platform import bases
 from tunesmith.platform.database import Database
 
+START_SECONDS = 180
+"""How long a machine that has other things to do may take to start a gateway."""
+
 Message = dict[str, str]
 HELLO: list[Message] = [{"role": "user", "content": "hi"}]
 
@@ -41,11 +44,11 @@ class GatewayProcess:
             )
 
     def wait_until_it_listens(self) -> None:
-        wait_for(lambda: self._status("/healthz") == 200 or self._ended(), 60)
+        wait_for(lambda: self._status("/healthz") == 200 or self._ended(), START_SECONDS)
         assert not self._ended(), self.log_text()
 
     def wait_until_it_serves(self) -> None:
-        wait_for(lambda: self.is_ready() or self._ended(), 60)
+        wait_for(lambda: self.is_ready() or self._ended(), START_SECONDS)
         assert not self._ended(), self.log_text()
 
     def is_ready(self) -> bool:
