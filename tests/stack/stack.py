@@ -184,9 +184,14 @@ class Stack:
         assert answer.is_success, answer.text
         return self.client(json.loads(answer.text)["key"])
 
+    @property
+    def driver_url(self) -> str:
+        """The database's URL with the driver that is installed."""
+        return self.database_url.replace("postgresql:", "postgresql+psycopg:")
+
     def digest(self, model: str) -> str:
         """The digest behind a model's name."""
-        database = Database(self.database_url)
+        database = Database(self.driver_url)
         with database.reading() as session:
             digest = session.scalars(select(Model.adapter_digest).where(Model.name == model)).one()
         database.dispose()

