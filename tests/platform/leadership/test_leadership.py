@@ -115,7 +115,7 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = hypothesis_settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestWorld.settings = hypothesis_settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -177,7 +177,7 @@ def test_a_leader_that_was_killed_on_this_machine_is_not_waited_for(database: Da
     ) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "True\n"
+            assert "True\n" in process.stdout  # reads up to it; logs may come before
             successor = Leadership(database, "dispatcher", 600)
             assert not successor.campaign()
         finally:

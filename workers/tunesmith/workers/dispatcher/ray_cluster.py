@@ -69,7 +69,7 @@ class RayCluster:
             )
         except (OSError, RuntimeError, grpc.RpcError, ray.exceptions.RayError) as error:
             self.disconnect()  # what was made halfway
-            why = _first_line(error)
+            why = first_line(error)
             if "connection timeout" in why:  # which the client says of any refusal
                 why = (
                     "it listens and lets nobody in: RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the"
@@ -86,7 +86,7 @@ class RayCluster:
         try:
             ray.shutdown()
         except (OSError, RuntimeError, grpc.RpcError) as error:  # it is gone, which was wanted
-            log.info("ray left", why=_first_line(error))
+            log.info("ray left", why=first_line(error))
 
     def is_lost(self, error: Exception) -> bool:
         """Whether this error means that the connection is gone."""
@@ -133,6 +133,12 @@ class RayCluster:
         return f"The Ray cluster at {self.address} is not available: {why}."
 
 
-def _first_line(error: BaseException) -> str:
-    text = error.details() if isinstance(error, grpc.RpcError) else str(error)
-    return str(text or type(error).__name__).strip().split("\n", 1)[0].rstrip(".")
+def first_line(error: BaseException) -> str:
+    """What the error says, for a sentence."""
+    details = getattr(error, "details", None)  # of gRPC's errors, where the call had begun
+    text = details() if callable(details) else str(error)
+    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    # "Initialization failure from server:" and a traceback: the reason is its last line.
+    return (lines[-1] if lines[0].endswith(":") else lines[0]).rstrip(".")

@@ -27,7 +27,7 @@ from tunesmith.workers.dispatcher.job_traces import JobTraces
 from tunesmith.workers.dispatcher.metrics import TrainingMetrics
 from tunesmith.workers.dispatcher.preparations import Preparations
 from tunesmith.workers.dispatcher.publishing import Publisher
-from tunesmith.workers.dispatcher.ray_cluster import RayCluster, RayUnavailable
+from tunesmith.workers.dispatcher.ray_cluster import RayCluster, RayUnavailable, first_line
 from tunesmith.workers.dispatcher.reports import Reports
 from tunesmith.workers.dispatcher.sweeping import sweep
 from tunesmith.workers.dispatcher.trainings import Trainings
@@ -135,7 +135,8 @@ class Term:
             except Exception as error:
                 if not self._ray.is_lost(error):
                     raise
-                raise RayUnavailable(f"The connection to Ray was lost: {error}") from error
+                why = first_line(error)
+                raise RayUnavailable(f"The connection to Ray was lost: {why}.") from error
         self._ray.check()
 
     def stop(self) -> None:
