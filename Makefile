@@ -10,7 +10,7 @@ BESIDE ?= -n 2 --no-loadscope-reorder
 # Where make demo writes its figures as JSON
 REPORT ?=
 
-.PHONY: help demo up doctor environment test test-quick lint format bench-train bench-report bench-gateway bench-scale fuzz chart images sbom lock clean
+.PHONY: help demo up doctor environment test test-quick chaos lint format bench-train bench-report bench-gateway bench-scale fuzz chart images sbom lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,7 +33,10 @@ test: lint ## Check style, types and layers, then run the whole test suite (ARGS
 
 test-quick: lint ## The same without the end-to-end tests
 	@echo "== pytest, without end-to-end"
-	@$(BIN)/python -m pytest --ignore=tests/end_to_end $(BESIDE) $(ARGS)
+	@$(BIN)/python -m pytest --ignore=tests/end_to_end --ignore-glob='tests/stack/test_*' $(BESIDE) $(ARGS)
+
+chaos: environment ## Start the chart as local processes and harm them one by one, 15 minutes (root, nftables)
+	@TUNESMITH_CHAOS=1 $(BIN)/python -m pytest tests/stack $(ARGS)
 
 lint: environment ## ruff, mypy --strict and the import contracts
 	@echo "== ruff check" && $(BIN)/ruff check .

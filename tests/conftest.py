@@ -12,6 +12,8 @@ from psycopg import sql
 from tests.postgres import PostgresServer
 from xdist.scheduler import LoadScopeScheduling
 
+_WHOLE_PLATFORMS = ("tests/end_to_end/", "tests/stack/test_")
+
 
 class _EndToEndInARow(LoadScopeScheduling):  # type: ignore[misc]
     """Each file's tests on one worker of pytest-xdist, and all end-to-end tests on another.
@@ -21,7 +23,7 @@ class _EndToEndInARow(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "end_to_end" if path.startswith("tests/end_to_end/") else path
+        return "end_to_end" if path.startswith(_WHOLE_PLATFORMS) else path
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
