@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import psycopg
 from sqlalchemy import func, select, text
+from tests.benchmarks.gateway.growth_database import plain
 
 from tunesmith.platform import bases, files, tenants
 from tunesmith.platform.database import Database, migrate
@@ -25,6 +27,7 @@ _PREPARED = Prepared(
 
 def fill(url: str, count: int, jobs: int) -> Database:
     """Migrate an empty database; `count` tenants with `jobs` queued ones, as many each."""
+    _sync_commits(url, "off")
     database = Database(url)
     migrate(database)
     with database.transaction() as session:
@@ -60,7 +63,15 @@ def fill(url: str, count: int, jobs: int) -> Database:
             progress.prepared(session, lease, _PREPARED)
     with database.transaction() as session:
         session.execute(text("ANALYZE"))
-    return database
+    database.dispose()
+    _sync_commits(url, "on")
+    return Database(url)
+
+
+def _sync_commits(url: str, how: str) -> None:
+    """Whether new connections wait for the disk: filling need not."""
+    with psycopg.connect(plain(url), autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE tunesmith SET synchronous_commit = {how}".encode())
 
 
 def bytes_of(database: Database, *tables: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.platform.capacity.calibration import (
@@ -83,6 +83,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 _FIGURES = [f for f in shipped().figures if f.name.startswith(("training.", "engine."))]
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from(_FIGURES), unique_by=lambda f: f.name),
     st.floats(1e-6, 1e12),

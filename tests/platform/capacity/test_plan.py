@@ -22,7 +22,17 @@ from tunesmith.platform.capacity.workload import Workload
 from tunesmith.platform.cli.plan import plan
 
 CHART = Path(__file__).parents[3] / "charts" / "tunesmith"
-SMALL = ("--tenants", "20", "--jobs-per-day", "40", "--requests", "2/s", "--base-size", "1.5b")
+SMALL = (
+    "--tenants",
+    "20",
+    "--jobs-per-day",
+    "40",
+    "--requests",
+    "2/s",
+    "--base-size",
+    "1.5b",
+    "--no-evaluations",
+)
 
 app = typer.Typer()
 app.command()(plan)
@@ -33,7 +43,9 @@ def run(*arguments: str) -> Result:
 
 
 def made(jobs: float, requests: float, per_base: int = 1000, queue_wait: float = 600.0) -> Plan:
-    workload = Workload(tenants=200, jobs_per_day=jobs, requests_per_second=requests)
+    workload = Workload(
+        tenants=200, jobs_per_day=jobs, requests_per_second=requests, evaluated=False
+    )
     return make_plan(
         workload, "a100", "8b", Targets(queue_wait=queue_wait), shipped(), per_base=per_base
     )
@@ -93,7 +105,7 @@ def test_what_one_cohort_of_a_base_cannot_carry_is_said() -> None:
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
-    workload = Workload(50, 30, 1)
+    workload = Workload(50, 30, 1, evaluated=False)
     one, two, other = (
         make_plan(workload, "h100", "8b", Targets(), shipped(), seed=seed).as_json()
         for seed in (5, 5, 6)
