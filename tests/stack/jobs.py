@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openai import OpenAI
 from tests.end_to_end.data import csv_pairs, upload
-from tests.end_to_end.platform import succeeded
+from tests.end_to_end.platform import messages, succeeded
 
 from .stack import POCKET, Stack
 
@@ -40,3 +40,10 @@ def create(client: OpenAI, file: str) -> str:
         seed=21,
         hyperparameters={"n_epochs": 12, "batch_size": 2},
     ).id
+
+
+def finished_the_same(jobs: Jobs, job: str, undisturbed: str) -> None:
+    """The job has come to its end once, with the adapter of an undisturbed run."""
+    assert jobs.digest(job) == undisturbed
+    told = messages(jobs.client, job)
+    assert sum("successfully completed" in message for message in told) == 1, told

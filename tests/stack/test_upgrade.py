@@ -12,10 +12,9 @@ from tests.end_to_end.platform import until, wait_for_step
 
 from tunesmith.platform.database import migrations
 
-from .jobs import QUESTION, Jobs
+from .jobs import QUESTION, Jobs, finished_the_same
 from .release import HookFailed
 from .stack import POCKET, Stack
-from .test_faults import finished_the_same
 from .traffic import Traffic
 
 VERSIONS = Path(migrations.__path__[0]) / "versions"
@@ -24,6 +23,7 @@ from alembic import op
 import sqlalchemy as sa
 
 revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, None
+oldest_revision = "{head}"
 
 
 def upgrade() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.end_to_end.data import ask
 from tests.end_to_end.platform import messages, until, wait_for_step
 
-from .jobs import QUESTION, Jobs
+from .jobs import QUESTION, Jobs, finished_the_same
 from .stack import POCKET, RELEASE, Stack
 from .traffic import Traffic
 
@@ -24,13 +24,6 @@ def jobs(stack: Stack) -> Jobs:
 def undisturbed(jobs: Jobs) -> str:
     """The digest of a run that nobody disturbed."""
     return jobs.digest(jobs.create())
-
-
-def finished_the_same(jobs: Jobs, job: str, undisturbed: str) -> None:
-    """The job has come to its end once, with the adapter of an undisturbed run."""
-    assert jobs.digest(job) == undisturbed
-    told = messages(jobs.client, job)
-    assert sum("successfully completed" in message for message in told) == 1, told
 
 
 def traffic(stack: Stack, jobs: Jobs) -> Traffic:
