@@ -115,8 +115,10 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Listen no more, let requests end for the grace, end the rest, then the application."""
-        for listening in [*self.servers, *(sockets or [])]:
-            listening.close()
+        for server in self.servers:
+            server.close()
+        for given in sockets or []:
+            given.close()
         state = self.server_state
         for connection in list(state.connections):
             connection.shutdown()  # at once, or with the answer that is under way

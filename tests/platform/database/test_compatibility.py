@@ -112,7 +112,7 @@ def test_a_migrated_database_says_which_code_may_use_it(empty_database: Database
     schema = migrate(empty_database)
     assert schema == schema_of(empty_database)
     assert schema.fit is Fit.CURRENT
-    assert schema.oldest_revision == scripts_that_say()[0].module.oldest_revision  # type: ignore[attr-defined]
+    assert schema.oldest_revision == scripts_that_say()[0].module.oldest_revision
 
 
 def test_a_later_releases_schema_is_left_alone_where_this_code_may_use_it(

@@ -150,7 +150,7 @@ def test_sqlite_is_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("draw", [0.0, 1.0])
 def test_attempts_become_rarer_up_to_a_bound(monkeypatch: pytest.MonkeyPatch, draw: float) -> None:
-    monkeypatch.setattr(waiting.random, "uniform", lambda low, high: low + draw * (high - low))
+    monkeypatch.setattr("random.uniform", lambda low, high: low + draw * (high - low))
     delays = waiting._delays()
     drawn = [next(delays) for _ in range(10)]
     assert drawn == sorted(drawn)

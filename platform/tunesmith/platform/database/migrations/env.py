@@ -8,7 +8,7 @@ from tunesmith.platform.database.models import Base
 from tunesmith.platform.database.schema import COMPATIBILITY
 
 
-def keep_oldest_revision(*, step: Any, ctx: Any, **_: Any) -> None:
+def keep_oldest_revision(ctx: Any, step: Any) -> None:
     """Write down, as a migration's last act, which code may use the schema that it made.
 
     The first migrations have no such word, and no table for it.
@@ -26,7 +26,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
     render_as_batch=True,
-    on_version_apply=keep_oldest_revision,
+    on_version_apply=lambda **applied: keep_oldest_revision(applied["ctx"], applied["step"]),
 )
 with context.begin_transaction():
     context.run_migrations()
