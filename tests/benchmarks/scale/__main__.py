@@ -24,7 +24,7 @@ FOLDER = ROOT / "build" / "bench"
 def _cohort(folder: Path, options: argparse.Namespace) -> Section:
     from . import cohort  # loads torch
 
-    return cohort.measure(folder, quick=options.quick, threads=options.threads)
+    return cohort.measure(folder, quick=options.quick)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,7 +72,6 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="a smoke run; its figures mean nothing"
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="of a run of section 1")
-    parser.add_argument("--threads", type=int, default=2, help="of the cohort in section 2")
     parser.add_argument("--calibration", type=Path, help="figures of section 3; ours otherwise")
     parser.add_argument("--plots", action="store_true", help="draw docs/scale-*.svg anew")
     parser.add_argument("--hardware", help="name of the GPU that build/bench/gpu.json is of")
