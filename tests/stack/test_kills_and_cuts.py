@@ -183,21 +183,35 @@ def test_engines_roll_one_by_one_under_load(stack: Stack, jobs: Jobs) -> None:
 
 
 @pytest.mark.chaos
-def test_without_a_ray_worker_jobs_wait_and_say_for_what(
+def test_workers_come_and_go_with_the_queue_and_jobs_say_what_they_wait_for(
     stack: Stack, jobs: Jobs, undisturbed: str
 ) -> None:
-    stack.scale("ray-worker", 0)
-    stack.cluster.until(lambda: not stack.pods("ray-worker"), 60, "no workers are left")
-    job = jobs.create()
-
-    def waits() -> bool:
-        return any("wait" in message for message in messages(jobs.client, job))
-
-    until(waits, 120, lambda: "\n".join(messages(jobs.client, job)))
-    assert jobs.client.fine_tuning.jobs.retrieve(job).status == "queued"
-    stack.cluster.scale(f"RayCluster/{RELEASE}-ray/cpu", 2)
+    workers = f"RayCluster/{RELEASE}-ray/cpu"
+    stack.apply(
+        {
+            "ray": {
+                "autoscaler": {"idleTimeoutSeconds": 5},
+                "workerGroups": {"cpu": {"minReplicas": 0}},
+            },
+            "settings": {"cohort_idle_seconds": 5},
+        }
+    )
+    stack.cluster.until(lambda: not stack.pods("ray-worker"), 180, "idle workers are gone")
     stack.wait_ready()
+
+    stack.cluster.full.add(workers)  # as where no GPU is left in the cluster
+    job = jobs.create()
+    until(
+        lambda: any("wait" in message for message in messages(jobs.client, job)),
+        120,
+        lambda: "\n".join(messages(jobs.client, job)),
+    )
+    assert jobs.client.fine_tuning.jobs.retrieve(job).status == "queued"
+    assert not stack.pods("ray-worker")
+
+    stack.cluster.full.clear()
     finished_the_same(jobs, job, undisturbed)
+    assert stack.pods("ray-worker")
 
 
 def test_everything_is_as_it_was(stack: Stack, jobs: Jobs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 import threading
 import time
@@ -22,6 +23,7 @@ from ..node.objects import Stored, read_stored
 from ..node.packet_rules import NodeRules, ServicePort
 from ..node.pod import RunningPod, Surroundings
 from ..node.starting import Turns
+from .api_server import PORT, ApiServer
 from .isolation import Stranger, isolate
 from .jobs import Job, read_job
 from .kuberay import read_ray_cluster
@@ -66,15 +68,19 @@ class Cluster:
     Args:
         folder: for volumes and logs.
         namespace: of all documents.
+
+    Attributes:
+        outside: names beyond the cluster, and their addresses.
+        full: owners for whose pods no node has room: they are wanted and do not come.
     """
 
     def __init__(self, folder: Path, namespace: str) -> None:
         self.namespace = namespace
         self.network = Network()
         self._names = NameServer(self.network.dns)
-        self._stored: Stored = {
-            ("ConfigMap", "kube-root-ca.crt"): {"ca.crt": b"no authority here\n"}
-        }
+        folder.mkdir(parents=True, exist_ok=True)
+        self._api = ApiServer(self.network.outside_address(), namespace, self, folder)
+        self._stored: Stored = {("ConfigMap", "kube-root-ca.crt"): {"ca.crt": self._api.authority}}
         self.claims: dict[str, Path] = {}
         self._claims_folder = folder / "claims"
         self._around = Surroundings(
@@ -85,9 +91,16 @@ class Cluster:
             stored=self._stored,
             claims=self.claims,
             links=self._links,
+            api={
+                "KUBERNETES_SERVICE_HOST": self._api.address,
+                "KUBERNETES_SERVICE_PORT": str(PORT),
+                "KUBERNETES_SERVICE_PORT_HTTPS": str(PORT),
+            },
             turns=Turns(),
         )
         self.outside: dict[str, str] = {}
+        self.full: set[str] = set()
+        self._rays: dict[str, dict[str, Any]] = {}
         self.pods: list[RunningPod] = []
         self.past: list[RunningPod] = []
         self.failures: list[str] = []
@@ -148,6 +161,7 @@ class Cluster:
 
     def _apply_ray(self, document: Mapping[str, Any]) -> None:
         ray = read_ray_cluster(document, self.namespace)
+        self._rays[ray.name] = copy.deepcopy(dict(document))
         if ray.token_secret and ("Secret", ray.token_secret) not in self._stored:
             token = secrets.token_hex(32).encode()
             self._stored["Secret", ray.token_secret] = {"auth_token": token}
@@ -163,6 +177,42 @@ class Cluster:
             self._replace(
                 RayNodes(owner, f"{ray.name}-{group.name}", replicas, group.template, pod)
             )
+
+    # What Ray's autoscaler asks for.
+
+    def ray_document(self, name: str) -> Mapping[str, Any] | None:
+        with self._lock:
+            document = self._rays.get(name)
+            for group in document["spec"]["workerGroupSpecs"] if document else ():
+                nodes = self.controllers[f"RayCluster/{name}/{group['groupName']}"]
+                assert isinstance(nodes, RayNodes)
+                group["replicas"] = nodes.replicas
+            return copy.deepcopy(document)
+
+    def patch_ray(self, name: str, patches: Sequence[Mapping[str, Any]]) -> None:
+        with self._lock:
+            groups = self._rays[name]["spec"]["workerGroupSpecs"]
+            for patch in patches:
+                *_, index, field = patch["path"].split("/")
+                group = groups[int(index)]
+                owner = f"RayCluster/{name}/{group['groupName']}"
+                if patch["op"] != "replace" or field not in ("replicas", "scaleStrategy"):
+                    raise NotUnderstood(f"Ray's autoscaler patches {patch}.")
+                group[field] = patch["value"]
+                if field == "replicas":
+                    self.scale(owner, patch["value"])
+                    continue
+                for pod in self.owned(owner):
+                    if pod.name in patch["value"]["workersToDelete"]:
+                        pod.begin_end()
+
+    def pods_of(self, selector: Mapping[str, str]) -> Sequence[RunningPod]:
+        with self._lock:
+            return [
+                pod
+                for pod in self.pods
+                if all(pod.labels.get(key) == value for key, value in selector.items())
+            ]
 
     def delete(self, kind: str, name: str) -> None:
         """As `kubectl delete`; its pods get their grace."""
@@ -214,6 +264,8 @@ class Cluster:
             return [pod for pod in self.pods if pod.owner == owner]
 
     def create(self, name: str, pod: Pod, owner: str, labels: Mapping[str, str]) -> None:
+        if owner in self.full:
+            return
         labelled = replace(pod, labels={**pod.labels, **labels})
         made = RunningPod(name, labelled, owner, self._around)
         with self._lock:
@@ -353,6 +405,7 @@ class Cluster:
         for closer in closers:
             closer.join(30)
         self._names.close()
+        self._api.close()
         self.network.close()
 
 

@@ -1,8 +1,7 @@
 """What KubeRay's operator makes of a RayCluster: pods, the head's service, the token's Secret.
 
 After ray-project/kuberay, ray-operator/controllers/ray/common/pod.go, service.go and
-utils/constant.go, as of v1.7. The autoscaler's container, which needs a Kubernetes API to talk to,
-is left out: tests say how many workers there are.
+utils/constant.go, as of v1.7.
 """
 
 from __future__ import annotations
@@ -18,6 +17,10 @@ from ..manifests.quantities import quantity, whole
 
 _SHELL = ["/bin/bash", "-c", "--"]
 _DOMAIN = "cluster.local"
+_AUTOSCALER = (
+    "ray kuberay-autoscaler --cluster-name $(RAY_CLUSTER_NAME)"
+    " --cluster-namespace $(RAY_CLUSTER_NAMESPACE)"
+)
 _AGENT_PORT, _METRICS_PORT, _GCS_PORT = "52365", "8080", "6379"
 _HEALTH = "/api/healthz"  # since Ray 2.53
 
@@ -57,10 +60,8 @@ def read_ray_cluster(document: Mapping[str, Any], namespace: str) -> RayCluster:
     with spec:
         spec.not_acted_out("rayVersion", "upgradeStrategy")
         options = spec.inner("autoscalerOptions")
-        second = False
-        if options is not None:
-            second = options.take("version", "v1") == "v2"
         autoscaled = bool(spec.take("enableInTreeAutoscaling", default=False))
+        autoscaler, second = _autoscaler(options)
         never = autoscaled and second
         token_secret = None
         auth = spec.inner("authOptions")
@@ -83,6 +84,8 @@ def read_ray_cluster(document: Mapping[str, Any], namespace: str) -> RayCluster:
                 name, "head", "headgroup", params, head_spec.take("template"), "", token_secret
             )
         head["spec"]["restartPolicy"] = "Never" if never else "Always"
+        if autoscaled:
+            _add_autoscaler(head["spec"], autoscaler, second, token_secret)
         groups = []
         for group in spec.each("workerGroupSpecs"):
             with group:
@@ -243,6 +246,48 @@ def _pod(
             },
         )
     return pod
+
+
+def _autoscaler(options: Fields | None) -> tuple[dict[str, Any], bool]:
+    """The autoscaler's container as far as the options say; whether it is the second version."""
+    container: dict[str, Any] = {"name": "autoscaler", "command": _SHELL, "args": [_AUTOSCALER]}
+    if options is None:
+        return container, False
+    with options:
+        # What the autoscaler itself reads of the RayCluster.
+        options.not_acted_out("upscalingMode", "idleTimeoutSeconds", "imagePullPolicy")
+        for field in ("image", "resources", "securityContext", "command", "args"):
+            value = options.take(field, None)
+            if value is not None:
+                container[field] = value
+        container["env"] = options.take("env", [])
+        container["envFrom"] = options.take("envFrom", [])
+        container["volumeMounts"] = options.take("volumeMounts", [])
+        return container, options.one_of("version", ("v1", "v2"), "v1") == "v2"
+
+
+def _add_autoscaler(
+    spec: dict[str, Any], container: dict[str, Any], second: bool, token_secret: str | None
+) -> None:
+    ray = spec["containers"][0]
+    container.setdefault("image", ray["image"])
+    given = [
+        _field("RAY_CLUSTER_NAME", "metadata.labels['ray.io/cluster']"),
+        _field("RAY_CLUSTER_NAMESPACE", "metadata.namespace"),
+        _field("RAY_HEAD_POD_NAME", "metadata.name"),
+        {"name": "KUBERAY_CRD_VER", "value": "v1"},
+        {"name": "KUBERAY_GEN_AUTOSCALER_START_CMD", "value": _AUTOSCALER},
+    ]
+    container["env"] = [*given, *_token_variables(token_secret), *container.get("env", [])]
+    version = {"name": "RAY_enable_autoscaler_v2", "value": "true" if second else "false"}
+    _add_missing(ray["env"], [version])
+    # It writes logs that the head reads.
+    for mounting in (ray, container):
+        mounts = mounting.setdefault("volumeMounts", [])
+        if "/tmp/ray" not in {mount["mountPath"] for mount in mounts}:
+            mounts.append({"name": "ray-logs", "mountPath": "/tmp/ray"})
+    spec.setdefault("volumes", []).append({"name": "ray-logs", "emptyDir": {}})
+    spec["containers"].append(container)
 
 
 def _set_resources(params: dict[str, str], resources: Mapping[str, str]) -> None:

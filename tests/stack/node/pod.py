@@ -32,6 +32,7 @@ class Surroundings:
         stored: ConfigMaps and Secrets, as they are now.
         claims: folders of persistent volumes, by claim.
         links: variables of services, as they are now.
+        api: variables by which every pod finds the cluster's API.
     """
 
     namespace: str
@@ -41,6 +42,7 @@ class Surroundings:
     stored: Stored
     claims: Mapping[str, Path]
     links: Callable[[], Mapping[str, str]]
+    api: Mapping[str, str]
     turns: Turns
 
 
@@ -108,7 +110,7 @@ class RunningPod:
         environment = environment_of(
             container,
             image=image.config.environment,
-            links=around.links() if self.described.service_links else {},
+            links={**(around.links() if self.described.service_links else {}), **around.api},
             stored=around.stored,
             facts=self._facts,
             siblings=self._siblings,

@@ -14,6 +14,7 @@ from ..manifests.volumes import Claim, EmptyDir, Keys, PodFields, Projected, Vol
 from .environment import PodFacts
 from .objects import Missing, Stored, contents_of
 
+TOKEN = "token-of-a-cluster-that-is-none"
 _TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -66,7 +67,7 @@ class Volumes:
             elif isinstance(part, PodFields):
                 files = {path: facts.field(name).encode() for path, name in part.paths.items()}
             else:
-                files = {part.path: b"token-of-no-cluster"}
+                files = {part.path: TOKEN.encode()}
             for path, content in files.items():
                 self._write(folder / path, content, mode)
 
@@ -90,7 +91,7 @@ class Volumes:
         if self._pod.has_token:
             folder = self._folder / ".token"
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "token").write_text("token-of-no-cluster")
+            (folder / "token").write_text(TOKEN)
             mounts.append(_bind(folder, _TOKEN_FOLDER, read_only=True))
         return sorted(mounts, key=lambda mount: str(mount["target"]))
 
