@@ -41,7 +41,7 @@ def test_reads_and_writes_survive_every_tenth_call_that_fails(
         assert s3_storage.get(key) == data
         with s3_storage.open_read(key) as stream:
             assert stream.read() == data
-        assert s3_storage.list("a") == sorted(written)
+    assert s3_storage.list("a") == sorted(written)
     s3_storage.delete_tree("a")
     assert not any(s3_storage.exists(key) for key in written)
     assert set(flaky.spoiled) == set(FAULTS)

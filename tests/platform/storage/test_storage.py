@@ -172,7 +172,16 @@ def test_a_pickled_storage_is_the_same_storage(storage: Storage) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://x/y", "s3://", "s3:///key", "s3://bucket/a?b", "file://host/a", "file://", "x://"],
+    [
+        "http://x/y",
+        "s3://",
+        "s3:///key",
+        "s3://bucket/a?b",
+        "file://host/a",
+        "file://",
+        "x://",
+        "abfs://a/b",
+    ],
 )
 def test_urls_that_mean_no_storage(url: str) -> None:
     with pytest.raises(StorageMisconfigured, match="Storage cannot be at"):
@@ -183,5 +192,7 @@ def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     import sys
 
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(StorageMisconfigured, match=r"gs:// needs the package gcsfs"):
+    with pytest.raises(
+        StorageMisconfigured, match=r"the package gcsfs, .*pip install 'tunesmith\[gcs\]'"
+    ):
         Storage("gs://bucket").get("a")

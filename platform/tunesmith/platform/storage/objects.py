@@ -26,7 +26,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     }
 }
 
-_PACKAGES: Final = {"gs": "gcsfs", "s3": "s3fs"}
+_PACKAGES: Final = {"gs": ("gcsfs", "tunesmith[gcs]"), "s3": ("s3fs", "s3fs")}
 
 _FULL_CODES: Final = frozenset(
     {"XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "InsufficientStorage"}
@@ -62,10 +62,10 @@ class ObjectBackend:
             try:
                 self._filesystem = fsspec.filesystem(self._protocol, **options)
             except ImportError as error:
-                package = _PACKAGES.get(self._protocol, "")
+                package, requirement = _PACKAGES[self._protocol]
                 raise StorageMisconfigured(
-                    f"Storage at {self._protocol}:// needs the package {package}, which is not"
-                    f" installed here ({error}): pip install {package}."
+                    f"Storage at {self._protocol}:// needs the package {package}, which cannot be"
+                    f" imported here ({error}): pip install '{requirement}'."
                 ) from error
             if self._protocol == "s3":
                 self._filesystem.retries = 2
@@ -124,6 +124,14 @@ class ObjectBackend:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
         return info
 
+    def no_bucket(self, action: str) -> StorageUnavailable:
+        """The error where the bucket itself is missing."""
+        bucket = self._root.split("/")[0]
+        return StorageUnavailable(
+            f"Could not {action}: there is no bucket {bucket}. Create it, or correct the storage"
+            " URL."
+        )
+
     @contextmanager
     def errors(self, action: str, key: str) -> Iterator[None]:
         """Turn what fsspec and its drivers raise into storage's own errors."""
@@ -136,11 +144,7 @@ class ObjectBackend:
                     f"Could not {action}: storage has no space or quota left."
                 ) from error
             if code == "NoSuchBucket":
-                bucket = self._root.split("/")[0]
-                raise StorageUnavailable(
-                    f"Could not {action}: there is no bucket {bucket}. Create it, or correct the"
-                    " storage URL."
-                ) from error
+                raise self.no_bucket(action) from error
             if isinstance(error, FileNotFoundError | IsADirectoryError):
                 raise ObjectNotFound(f"Storage holds no object {key}.") from error
             if isinstance(error, PermissionError):
@@ -176,12 +180,16 @@ class ObjectSpool:
         if self._file is not None:
             with os_errors(f"write to the temporary folder {tempfile.gettempdir()}"):
                 self._file.flush()
-        with self._backend.errors(f"write {key}", key):
-            path = self._backend.path(key)
-            if self._file is None:
-                self._backend.filesystem.pipe_file(path, self._memory.getvalue())
-            else:
-                self._backend.filesystem.put_file(self._file.name, path)
+        action = f"write {key}"
+        try:
+            with self._backend.errors(action, key):
+                path = self._backend.path(key)
+                if self._file is None:
+                    self._backend.filesystem.pipe_file(path, self._memory.getvalue())
+                else:
+                    self._backend.filesystem.put_file(self._file.name, path)
+        except ObjectNotFound as error:  # what gcsfs says of a bucket
+            raise self._backend.no_bucket(action) from error
 
     def discard(self) -> None:
         self._memory = io.BytesIO()

@@ -52,7 +52,7 @@ class Storage:
     """Objects under keys such as `files/file-abc`, at `url`.
 
     `url` is a folder's path or file:// URL, s3://bucket/prefix (credentials and endpoint by the
-    AWS_* variables), gs://bucket/prefix (needs gcsfs) or memory://name (tests).
+    AWS_* variables), gs://bucket/prefix (needs the extra gcs) or memory://name (tests).
 
     Every method may raise `StorageUnavailable` and `InvalidKey`, and what writes `StorageFull`.
     An object is seen whole or not at all. Threads may share one; it can be pickled.
@@ -143,5 +143,6 @@ def _backend(url: str) -> Backend:
         return ObjectBackend(parts.scheme, f"{parts.netloc}{parts.path}")
     raise StorageMisconfigured(
         f"Storage cannot be at {url!r}: use a folder's path, file:///folder, s3://bucket/prefix or"
-        " gs://bucket/prefix."
+        " gs://bucket/prefix. What speaks S3 is named by AWS_ENDPOINT_URL; any other store, Azure's"
+        " for one, can be mounted as a folder that all processes share."
     )
