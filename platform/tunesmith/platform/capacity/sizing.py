@@ -18,6 +18,8 @@ _JOBS = 4_000
 """Jobs of a simulation, about; fewer where there are few, over at most 200 days."""
 _MOST_JOBS = 10_000
 _REQUESTS = 6_000
+_SPARE = (1.1, 1.3)
+"""Times the fewest GPU workers, where these would have to run always."""
 _ENGINES = 4
 """Engines that are simulated of a larger fleet, with their part of requests and adapters."""
 _MOST_MODELS = 200_000
@@ -84,7 +86,7 @@ def size_training(
     """The fewest GPU workers with which 95 % of jobs start within `wait` seconds.
 
     First all of them always run; then as few of them as still meet the target, since those beyond
-    come and go with the queue.
+    come and go with the queue. Some more that come and go cost less than some fewer that stay.
 
     Args:
         fleet: everything but its numbers of workers.
@@ -99,9 +101,10 @@ def size_training(
     found = _fewest(lambda count: run(count, count), first, lowest, limit, lambda size: size.met)
     if not found.met:
         return found
-    for least in sorted({0, 1, found.most // 4, found.most // 2, found.most * 3 // 4}):
-        if least < found.most and (fewer := run(found.most, least)).met:
-            return fewer
+    for most in sorted({found.most, *(math.ceil(found.most * more) for more in _SPARE)}):
+        for least in sorted({0, 1, most // 4, most // 2}):
+            if least < most <= limit and (fewer := run(most, least)).met:
+                return fewer if fewer.workers_mean < found.most else found
     return found
 
 
