@@ -139,7 +139,7 @@ class PostgreSql(Server):
     def database(self, name: str) -> str:
         """URL of a new database."""
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+            connection.execute(f"CREATE DATABASE {name}")
         return self.admin_url.replace("/postgres", f"/{name}")
 
     def restart(self) -> None:

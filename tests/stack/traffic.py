@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 import openai
 from openai import OpenAI
 
@@ -49,10 +49,9 @@ class Traffic:
     def _ask_on(self) -> None:
         while not self._stop.is_set():
             # A client anew for each: its connection goes to any gateway that the service has.
-            with httpx.Client(timeout=120) as http:
-                client = OpenAI(
-                    base_url=f"{self.url}/v1", api_key=self.key, http_client=http, max_retries=0
-                )
+            with OpenAI(
+                base_url=f"{self.url}/v1", api_key=self.key, timeout=120, max_retries=0
+            ) as client:
                 self._ask(client)
 
     def _ask(self, client: OpenAI) -> None:
@@ -68,7 +67,7 @@ class Traffic:
                 chunks += 1
                 for choice in chunk.choices:
                     end = choice.finish_reason or end
-        except (openai.OpenAIError, httpx.HTTPError) as error:
+        except (openai.OpenAIError, httpx2.HTTPError) as error:
             self._note(chunks, f"{type(error).__name__}: {error}")
         else:
             self._note(chunks, "" if end else "ended without a finish_reason")

@@ -167,7 +167,7 @@ def pod_document(pod: RunningPod) -> dict[str, Any]:
     }
     if pod.ending_since is not None:
         metadata["deletionTimestamp"] = "2020-01-01T00:00:00Z"
-    states = []
+    states: list[dict[str, Any]] = []
     for container in pod.containers:
         if container.pid is not None:
             state: dict[str, Any] = {"running": {}}

@@ -179,7 +179,8 @@ def hold_namespaces(hostname: str) -> None:
 
 
 def main() -> None:
-    orders = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
+    with os.fdopen(0, "rb", buffering=0, closefd=False) as given:
+        orders = json.loads(given.readline())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the end comes by standard input alone
     if "hold" in orders:

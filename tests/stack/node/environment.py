@@ -109,9 +109,9 @@ def environment_of(
     result = {**image, **links}
     for source in container.variables_from:
         contents = contents_of(stored, source.kind, source.name, optional=source.optional)
-        for key, value in contents.items():
+        for key, content in contents.items():
             if _NAME.fullmatch(source.prefix + key):  # others are passed over, with an event
-                result[source.prefix + key] = value.decode()
+                result[source.prefix + key] = content.decode()
     for variable in container.variables:
         value = variable.value
         if isinstance(value, str):
