@@ -61,7 +61,7 @@ class Shape:
         return self.layers * rank * (attention + mlp)
 
     def adapter_bytes(self, rank: int) -> int:
-        """Of an adapter in storage and in an engine's host memory."""
+        """Of an adapter in storage; in an engine's memory it has the base's type."""
         return ADAPTER_BYTES * self.lora_parameters(rank)
 
     def training_flops(self, rank: int, learned_share: float) -> float:

@@ -94,7 +94,7 @@ def confidence(plan: Plan) -> list[str]:
     few, many = plan.engines_range
     found = [
         f"If a GPU {plan.hardware} is 30 % faster or slower than taken:"
-        f" {_range(fewest, most)} GPUs to train, {_range(few, many)} engines.",
+        f" GPUs to train {_range(fewest, most)}, engines {_range(few, many)}.",
         f"Simulated: {len(plan.training.outcome.waits):,} jobs,"
         f" {plan.serving.outcome.requests:,} requests in the busiest hour (seed {plan.seed}).",
     ]

@@ -5,6 +5,7 @@ Figures of the calibration times what the base and the workload are; every formu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tunesmith.platform.domain.errors import InvalidRequest
@@ -144,7 +145,7 @@ def engine_on(hardware: str, shape: Shape, workload: Workload, calibration: Cali
     memory *= calibration["engine.memory_share"]
     adapter = shape.adapter_bytes(workload.rank)
     request = (workload.prompt_tokens + workload.completion_tokens) * shape.kv_bytes
-    in_batch = shape.adapter_bytes(workload.rank) / 2  # vLLM casts them to the base's type
+    in_batch = adapter / 2  # in memory, vLLM has them in the base's type
     for gpus in _PARALLEL:
         free = memory * gpus - shape.weights_bytes - GIB * gpus  # activations, CUDA graphs
         if free > 8 * request + 4 * in_batch:
@@ -156,7 +157,9 @@ def engine_on(hardware: str, shape: Shape, workload: Workload, calibration: Cali
             param="gpu",
         )
     # As many adapters as requests where memory is scarce: each may be for another model.
-    max_loras = int(max(4, min(64, free // (in_batch + request))))
+    models = math.ceil(workload.models / workload.bases)
+    max_loras = int(max(4, min(64, models, free // (in_batch + request))))
+    places = min(calibration["engine.host_bytes"] // in_batch, 1.2 * models + 16)
     kv_requests = int((free - max_loras * in_batch) // request)
     factor = calibration["engine.lora_factor"]
     bandwidth = calibration[f"hardware.{hardware}.bandwidth_gb"] * 1e9 * gpus
@@ -176,7 +179,7 @@ def engine_on(hardware: str, shape: Shape, workload: Workload, calibration: Cali
         max_running=max(1, min(int(calibration["engine.max_running"]), kv_requests)),
         kv_requests=kv_requests,
         max_loras=max_loras,
-        max_cpu_loras=int(max(max_loras, calibration["engine.host_bytes"] // adapter)),
+        max_cpu_loras=int(max(max_loras, places)),
         load_seconds=calibration["engine.load_seconds"]
         + adapter / calibration["engine.fetch_bytes_per_second"]
         + stall,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .bases import ADAPTER_BYTES
+from .bases import WEIGHT_BYTES
 from .plan import Plan
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -17,13 +17,13 @@ def chart_values(plan: Plan, gpu_memory_gib: float) -> str:
     engine, training = plan.engine, plan.training
     rank = next((rank for rank in _RANKS if rank >= plan.workload.rank), _RANKS[-1])
     adapters = engine.max_cpu_loras * plan.shape.lora_parameters(plan.workload.rank)
-    host = math.ceil(adapters * ADAPTER_BYTES / GIB) + 24
+    host = math.ceil(adapters * WEIGHT_BYTES / GIB) + 24
     several = f" # for each of {plan.workload.bases} bases" if plan.workload.bases > 1 else ""
     memory = math.floor(gpu_memory_gib)
     quantized = "\n  base_quantization: 4bit" if plan.cohort.quantized else ""
     return f"""\
-# tunesmith plan: {plan.workload.tenants} tenants, {plan.workload.jobs_per_day:g} jobs a day, \
-{plan.workload.requests_per_second:g} requests/s, {plan.shape.name} on {plan.hardware}
+# tunesmith plan: tenants: {plan.workload.tenants}, jobs a day: {plan.workload.jobs_per_day:g}, \
+requests/s: {plan.workload.requests_per_second:g}, {plan.shape.name} on {plan.hardware}
 gateway:
   replicas: {plan.gateways}
 ray:
