@@ -47,6 +47,8 @@ class FakeEngine:
         self.broken: set[str] = set()
         """Digests that are found and cannot be loaded."""
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        """Of `requests`."""
         self.pulls: list[dict[str, Any]] = []
         """Requests by which the pool has it pull an adapter."""
         self.unloaded: list[str] = []
@@ -126,6 +128,8 @@ class FakeEngine:
         # One token for "Hello": the pool has it pull an adapter, which is no user's request.
         pulled = body == {"model": body["model"], "prompt": "Hello", "max_tokens": 1}
         (self.pulls if pulled else self.requests).append(body)
+        if not pulled:
+            self.headers.append(dict(request.headers))
         if self.fail_with is not None and not pulled:
             return JSONResponse(self.fail_with[1], status_code=self.fail_with[0])
         model = body["model"]

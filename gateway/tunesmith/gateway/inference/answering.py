@@ -327,7 +327,8 @@ class Generation:
                     "gen_ai.usage.output_tokens": usage.completion,
                 }
             )
-        failed = self._cut or self._abandoned or is_fault(self.status)
+        answered = self.status == HTTPStatus.OK or not is_fault(self.status)
+        failed = self._cut or self._abandoned or not answered
         span.end("all of its answer was not had" if failed else None)
 
     @property
