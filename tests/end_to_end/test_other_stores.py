@@ -1,4 +1,4 @@
-"""PostgreSQL and S3 by setting alone, and a restart in the middle of a job."""
+"""PostgreSQL and S3 by setting alone: a restart in the middle of a job, a backup and its restore."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import boto3
 import psutil
+import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
+from openai import OpenAI
 from openai.types.fine_tuning.job_create_params import Hyperparameters
+from sqlalchemy.engine import make_url
 
 from .data import ask, csv_pairs, upload
 from .platform import Platform, messages, running, succeeded, wait_for_step
@@ -75,6 +78,34 @@ def test_a_platform_on_postgresql_and_s3_goes_on_after_ctrl_c(
         assert digests[0] == digests[1]
         assert not (platform.home / "storage").exists()
         assert not list(platform.home.glob("*.db"))
+
+        assert_a_backup_serves_again(platform, client, undisturbed, answer, environment)
+
+
+def assert_a_backup_serves_again(
+    platform: Platform, client: OpenAI, model: str, answer: str, environment: dict[str, str]
+) -> None:
+    """Backed up while it runs, restored into empty stores, the model gives the same answer."""
+    place = platform.home.with_name("backups")
+    platform.command_line(environment, "backup", str(place))
+    assert platform.stop() == 0
+    before = make_url(environment["TUNESMITH_DATABASE_URL"])
+    empty = before.set(database=f"{before.database}_restored")
+    server = before.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {empty.database}".encode())
+    elsewhere = environment | {
+        "TUNESMITH_DATABASE_URL": empty.render_as_string(hide_password=False),
+        "TUNESMITH_STORAGE_URL": "s3://tunesmith/restored",
+    }
+    try:
+        platform.command_line(elsewhere, "restore", str(place))
+        with running(platform.home.with_name("other-home"), elsewhere) as restored:
+            assert ask(restored.client(client.api_key), model, QUESTION) == answer
+            assert restored.stop() == 0
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {empty.database} WITH (FORCE)".encode())
 
 
 def assert_nothing_runs(platform: Platform) -> None:

@@ -94,7 +94,7 @@ class Stack:
     def succeeds(self, job_id: str) -> None:
         until(
             lambda: self.cluster.tend() and self.status(job_id) in FINAL,
-            JOB_SECONDS,
+            2 * JOB_SECONDS,
             lambda: self.explain(job_id),
         )
         assert self.status(job_id) == "succeeded", self.explain(job_id)
@@ -145,7 +145,7 @@ def test_jobs_wait_for_a_worker_and_outlive_workers_and_head(
         cluster.start_worker()
         stack.succeeds(first)
 
-        second = stack.job(epochs=50)
+        second = stack.job(epochs=20)
         until(lambda: stack.told(second, "started"), 120, lambda: stack.explain(second))
         cluster.kill_workers()
         until(lambda: stack.told(second, "was lost"), 120, lambda: stack.explain(second))
