@@ -67,7 +67,7 @@ chart: environment ## Generate the chart's README and schema, lint it, render al
 	@$(BIN)/python scripts/chart.py generate
 	@$(BIN)/python scripts/chart.py check
 
-images: ## Build the images with docker, podman or buildah (REGISTRY=, VERSION=, WORKERS=cpu|gpu)
+images: ## Build the images with docker, podman or buildah (REGISTRY=, VERSION=, WORKERS=cpu|gpu, GCS=1)
 	@scripts/images
 
 sbom: environment ## Write a CycloneDX SBOM of each image's Python packages to build/sbom

@@ -6,16 +6,20 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-trixie@sha256:9534e5a8e31548
 
 FROM ${PYTHON_IMAGE} AS build
 ARG VLLM_PYTHON=3.12
+# 1 for storage at gs://
+ARG GCS=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
-COPY requirements/lock.txt requirements/engine-plugin.txt requirements/
+COPY requirements/lock.txt requirements/engine-plugin.txt requirements/gcs.txt requirements/
 COPY scripts/image_requirements.py scripts/image_requirements.py
 RUN python scripts/image_requirements.py build > requirements/build.txt \
     && pip install --no-deps --require-hashes --only-binary=:all: -r requirements/build.txt \
+    && if [ -z "$GCS" ]; then : > requirements/gcs.txt; fi \
     && pip install --no-deps --require-hashes --only-binary=:all: --no-compile \
         --implementation cp --python-version "${VLLM_PYTHON}" \
-        --target /plugin/dependencies -r requirements/engine-plugin.txt
+        --target /plugin/dependencies -r requirements/engine-plugin.txt \
+        -r requirements/gcs.txt
 COPY workers workers
 COPY platform platform
 RUN mkdir -p gateway/tunesmith \

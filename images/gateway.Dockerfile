@@ -4,16 +4,21 @@
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-trixie@sha256:9534e5a8e315485d4061ed659af0fd78a284c015f9b73661b41d6bab25604534
 
 FROM ${PYTHON_IMAGE} AS build
+# 1 for storage at gs://
+ARG GCS=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
 WORKDIR /build
 COPY pyproject.toml ./
-COPY requirements/lock.txt requirements/lock.txt
+COPY requirements/lock.txt requirements/gcs.txt requirements/
 COPY scripts/image_requirements.py scripts/image_requirements.py
 RUN python -m venv --without-pip /opt/tunesmith \
     && python scripts/image_requirements.py gateway > requirements/gateway.txt \
     && python scripts/image_requirements.py build > requirements/build.txt \
     && pip --python /opt/tunesmith/bin/python install --no-deps --require-hashes --only-binary=:all: \
         --no-compile -r requirements/gateway.txt \
+    && if [ -n "$GCS" ]; then \
+        pip --python /opt/tunesmith/bin/python install --no-deps --require-hashes \
+            --only-binary=:all: --no-compile -r requirements/gcs.txt; fi \
     && pip install --no-deps --require-hashes --only-binary=:all: -r requirements/build.txt
 COPY README.md LICENSE ./
 COPY gateway gateway

@@ -8,13 +8,15 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-trixie@sha256:9534e5a8e31548
 ARG VLLM_IMAGE=docker.io/vllm/vllm-openai:v0.32.0
 
 FROM ${PYTHON_IMAGE} AS requirements
+# 1 for storage at gs://
+ARG GCS=
 WORKDIR /build
 COPY pyproject.toml ./
-COPY requirements/lock.txt requirements/lock.txt
+COPY requirements/lock.txt requirements/gcs.txt requirements/
 COPY scripts/image_requirements.py scripts/image_requirements.py
 RUN for part in workers workers-gpu build; do \
         python scripts/image_requirements.py "$part" > "requirements/$part.txt" || exit 1; \
-    done
+    done && if [ -z "$GCS" ]; then : > requirements/gcs.txt; fi
 
 FROM ${PYTHON_IMAGE} AS wheel
 WORKDIR /build
@@ -29,11 +31,12 @@ RUN mkdir -p gateway/tunesmith && pip wheel --no-deps --no-build-isolation --whe
 
 FROM ${PYTHON_IMAGE} AS cpu-build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY --from=requirements /build/requirements/workers.txt /build/workers.txt
+COPY --from=requirements /build/requirements/workers.txt /build/requirements/gcs.txt /build/
 COPY --from=wheel /wheel /wheel
 RUN python -m venv --without-pip /opt/tunesmith \
     && pip --python /opt/tunesmith/bin/python install --no-cache-dir --no-deps --require-hashes \
         --only-binary=:all: --no-compile --extra-index-url "${TORCH_INDEX}" -r /build/workers.txt \
+        -r /build/gcs.txt \
     && pip --python /opt/tunesmith/bin/python install --no-cache-dir --no-deps --no-index \
         --no-compile /wheel/*.whl \
     && (python -m compileall -q -j 0 /opt/tunesmith/lib || true)
@@ -41,12 +44,13 @@ RUN python -m venv --without-pip /opt/tunesmith \
 FROM ${VLLM_IMAGE} AS gpu-build
 # hadolint ignore=DL3002
 USER 0
-COPY --from=requirements /build/requirements/workers-gpu.txt /build/workers.txt
+COPY --from=requirements /build/requirements/workers-gpu.txt /build/requirements/gcs.txt /build/
 COPY --from=wheel /wheel /wheel
 # What is pinned here wins over what the image has, and torch is the image's.
 RUN python3 -m venv --system-site-packages --without-pip /opt/tunesmith \
     && python3 -m pip --python /opt/tunesmith/bin/python install --no-cache-dir --no-deps \
-        --ignore-installed --require-hashes --only-binary=:all: --no-compile -r /build/workers.txt \
+        --ignore-installed --require-hashes --only-binary=:all: --no-compile \
+        -r /build/workers-gpu.txt -r /build/gcs.txt \
     && python3 -m pip --python /opt/tunesmith/bin/python install --no-cache-dir --no-deps --no-index \
         --no-compile /wheel/*.whl \
     && /opt/tunesmith/bin/python -c "import torch; assert torch.version.cuda" \

@@ -1,8 +1,8 @@
 """The chart's generated parts and its checks: `make chart`.
 
-    chart.py generate  charts/tunesmith/README.md from the comments of values.yaml, and the settings
-                     values.schema.json from the platform's own
-chart.py check       says what `generate` would change, lints, and renders all ready-made values
+chart.py generate   charts/tunesmith/README.md from the comments of values.yaml, and the
+                    settings in values.schema.json from the platform's own
+chart.py check      says what `generate` would change, lints, renders all ready-made values
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ def test_a_gpu_engine_is_started_as_the_platform_starts_it() -> None:
 @pytest.mark.parametrize(("values", "on_gpu"), [("minimal", False), ("single-gpu", True)])
 def test_engines_have_the_environment_that_the_platform_gives(values: str, on_gpu: bool) -> None:
     expected = engine_environment(
-        Settings(home="/var/lib/tunesmith", storage_url="/storage"), {}, on_gpu=on_gpu
+        Settings(home=Path("/var/lib/tunesmith"), storage_url="/storage"), {}, on_gpu=on_gpu
     )
     expected.pop("OMP_NUM_THREADS", None)  # the machine's CPUs, which a container may not have
     for where, found in containers(render(ready_made(values)), init=False):
