@@ -13,6 +13,7 @@ import httpx
 import openai
 import pytest
 import yaml
+from pydantic import SecretStr
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.gateways import ADMIN_KEY, Gateway, Tenant, wait_for
 from tests.observability.names import VLLM
@@ -74,7 +75,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     home = tmp_path_factory.mktemp("observed")
     settings = Settings(
         home=home,
-        admin_key=ADMIN_KEY,
+        admin_key=SecretStr(ADMIN_KEY),
         engines=[engine.url],
         engine_wait_seconds=0.5,
         metrics_tenants=3,
@@ -89,11 +90,11 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     dispatcher = _dispatcher(settings, database)
     evaluator = Evaluator(settings, database, Storage(settings.storage_url))
     evaluator._metrics.ended("evaluations", "done", 3.0)
-    servers = [
+    first, second = servers = [
         StatusServer("127.0.0.1", 0, ProcessStatus(), registry)
         for registry in (dispatcher.metrics.registry, evaluator.registry)
     ]
-    platform = Platform(gateway, tenant, *servers, engine)
+    platform = Platform(gateway, tenant, first, second, engine)
     use(platform)
     yield platform
     for server in servers:

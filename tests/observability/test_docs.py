@@ -18,10 +18,8 @@ PAGES = sorted(RUNBOOKS.glob("*.md"))
 def commands() -> dict[str, set[str] | None]:
     """The command line's words, and below each those of its group; None: it is no group."""
     group = typer.main.get_group(app)
-    return {
-        name: set(found.commands) if (found := command) and hasattr(command, "commands") else None
-        for name, command in group.commands.items()
-    }
+    below = {name: getattr(command, "commands", None) for name, command in group.commands.items()}
+    return {name: None if found is None else set(found) for name, found in below.items()}
 
 
 def test_the_table_of_metrics_is_that_of_the_processes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ library is loaded, and who traces asks `if span is not None`. What crosses proce
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -73,13 +73,18 @@ class Span:
 
 
 class Tracing:
-    """The traces of one process."""
+    """The traces of one process.
 
-    def __init__(self, provider: TracerProvider) -> None:
+    Args:
+        give_up: has a try to send end now, for a collector that is away.
+    """
+
+    def __init__(self, provider: TracerProvider, give_up: Callable[[], None]) -> None:
         from opentelemetry import trace
 
         self._trace = trace
         self._provider = provider
+        self._give_up = give_up
         self._tracer = provider.get_tracer("tunesmith")
         self._kinds = {kind.name.lower(): kind for kind in trace.SpanKind}
 
@@ -145,6 +150,7 @@ class Tracing:
     def close(self) -> None:
         """Send what is there, for two seconds at most, and end."""
         self._provider.force_flush(_FLUSH_MILLISECONDS)
+        self._give_up()
         self._provider.shutdown()
 
     def _remote(self, traceparent: str) -> Any:
@@ -201,4 +207,5 @@ def open_tracing(settings: TraceSettings, process: str) -> Tracing | None:
             f" ({error}): pip install 'tunesmith[tracing]', or leave the endpoint empty.",
             param="otlp_endpoint",
         ) from error
-    return Tracing(exporting_provider(endpoint, process, settings.trace_sample_ratio))
+    provider, exporter = exporting_provider(endpoint, process, settings.trace_sample_ratio)
+    return Tracing(provider, exporter.shutdown)

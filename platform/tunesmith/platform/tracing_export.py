@@ -28,8 +28,10 @@ from tunesmith.platform.tracing import JOBS_PATH
 _SEND_SECONDS = 5.0
 
 
-def exporting_provider(endpoint: str, process: str, ratio: float) -> TracerProvider:
-    """Spans of `process`, sent by OTLP over HTTP to the collector at `endpoint`.
+def exporting_provider(
+    endpoint: str, process: str, ratio: float
+) -> tuple[TracerProvider, OTLPSpanExporter]:
+    """Spans of `process`, and what sends them by OTLP over HTTP to the collector at `endpoint`.
 
     A collector that is away loses spans, and nothing waits for it.
     """
@@ -55,7 +57,7 @@ def exporting_provider(endpoint: str, process: str, ratio: float) -> TracerProvi
     exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=_SEND_SECONDS)
     # A second, not five: a trainer's process is ended when its work is done.
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1_000))
-    return provider
+    return provider, exporter
 
 
 class _JobsAlone(Sampler):
