@@ -85,8 +85,19 @@ class ErrorResponse(JSONResponse):
         return json.dumps(content, separators=(",", ":")).encode()
 
 
+_OF_THE_INSIDE = {"database_unavailable": "The database", "storage_unavailable": "The storage"}
+"""What their drivers say names hosts, users and buckets, which are not their callers' business."""
+
+
 def render(error: TunesmithError) -> JSONResponse:
     """An error as a response."""
+    if error.code in _OF_THE_INSIDE:
+        error = Unavailable(
+            f"{_OF_THE_INSIDE[error.code]} is not available now. Try again in some seconds; if this"
+            " stays, the administrator finds the reason in the gateway's log.",
+            retry_after=error.retry_after if isinstance(error, Unavailable) else None,
+            code=error.code,
+        )
     headers = dict(error.headers)
     if isinstance(error, Unavailable | RateLimited) and error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
