@@ -193,6 +193,16 @@ def test_the_second_autoscaler_has_ended_pods_replaced_not_restarted() -> None:
     ray = read_ray_cluster(ray_cluster(**options), "ns")
     assert ray.head["spec"]["restartPolicy"] == "Never"
     assert not ray.groups[0].restarts
+    head = read_pod(ray.head, "head")
+    ours, beside = head.containers
+    assert beside.args == (
+        "ray kuberay-autoscaler --cluster-name $(RAY_CLUSTER_NAME)"
+        " --cluster-namespace $(RAY_CLUSTER_NAMESPACE)",
+    )
+    assert beside.image == ours.image
+    assert {"RAY_AUTH_TOKEN", "RAY_HEAD_POD_NAME"} <= {v.name for v in beside.variables}
+    logs = [{m.volume for m in c.mounts if m.path == "/tmp/ray"} for c in head.containers]
+    assert logs == [{"ray-logs"}, {"ray-logs"}]
 
 
 def test_a_dockerfiles_last_stage_is_what_runs() -> None:
