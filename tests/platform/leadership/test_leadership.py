@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ class World(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.database = Database(f"sqlite:///{self.folder.name}/leaders.db")
         Leader.metadata.create_all(self.database.engine, [Leader.metadata.tables["leaders"]])
-        self.real_now = module.now
-        setattr(module, "now", self.database_clock)  # noqa: B010 - mypy: it is imported there
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(module, "now", self.database_clock)
         rates = (0.95, 1.0, 1.05)
         self.holders = [
             Leadership(
@@ -48,10 +49,13 @@ class World(RuleBasedStateMachine):
                 "dispatcher",
                 SECONDS,
                 holder=f"holder {number}",
-                clock=lambda rate=rate, number=number: number * 500 + rate * self.now,
+                clock=partial(self.own_clock, number * 500, rate),
             )
             for number, rate in enumerate(rates)
         ]
+
+    def own_clock(self, offset: float, rate: float) -> float:
+        return offset + rate * self.now
 
     def database_clock(self, _session: Any) -> float:
         """What is asked takes its time to arrive."""
@@ -109,7 +113,7 @@ class World(RuleBasedStateMachine):
         assert sum(holder.leads for holder in self.holders) <= 1
 
     def teardown(self) -> None:
-        setattr(module, "now", self.real_now)  # noqa: B010
+        self.patch.undo()
         self.database.dispose()
         self.folder.cleanup()
 

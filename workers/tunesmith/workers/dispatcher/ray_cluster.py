@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 import ray
 import structlog
 
