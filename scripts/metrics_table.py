@@ -85,7 +85,8 @@ def _families(registry: CollectorRegistry) -> Iterable[tuple[Metric, str]]:
         if declared is not None:
             names[getattr(collector, "_name")] = tuple(declared)  # noqa: B009 - it is private
     for family in registry.collect():
-        labels: tuple[str, ...] = names.get(family.name) or getattr(family, "_labelnames", ())
+        own: tuple[str, ...] = getattr(family, "_labelnames", None) or ()
+        labels = names.get(family.name, own)
         yield family, ", ".join(f"`{label}`" for label in labels)
 
 

@@ -67,6 +67,10 @@ model and the address, and before what a cluster adds: tensor parallelism, and t
 - string
 - --enable-prompt-tokens-details
 - --disable-uvicorn-access-log
+{{- with .root.Values.tracing.otlpEndpoint }}
+- --otlp-traces-endpoint
+- {{ trimSuffix "/" . }}/v1/traces
+{{- end }}
 {{- if eq .engine.device "gpu" }}
 - --gpu-memory-utilization
 - {{ .engine.gpuMemoryUtilization | quote }}

@@ -57,3 +57,16 @@ def test_a_persons_own_choice_of_threads_is_kept(tmp_path: Path) -> None:
     given = {"OMP_NUM_THREADS": "7", "VLLM_CPU_KVCACHE_SPACE": "4"}
     environment = engine_environment(settings(tmp_path), given, on_gpu=False)
     assert given.items() <= environment.items()
+
+
+def test_an_engine_sends_spans_where_the_platform_does_and_begins_no_trace(tmp_path: Path) -> None:
+    traced = settings(tmp_path, otlp_endpoint="http://collector:4318/")
+    command = engine_command(traced, BASE, on_gpu=False)
+    place = command.index("--otlp-traces-endpoint")
+    assert command[place + 1] == "http://collector:4318/v1/traces"
+    environment = engine_environment(traced, {}, on_gpu=False)
+    assert environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
+    assert environment["OTEL_TRACES_SAMPLER"] == "parentbased_always_off"
+    off = settings(tmp_path)
+    assert "--otlp-traces-endpoint" not in engine_command(off, BASE, on_gpu=False)
+    assert not [name for name in engine_environment(off, {}, on_gpu=False) if "OTEL" in name]

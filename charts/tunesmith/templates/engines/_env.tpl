@@ -36,8 +36,12 @@ with a read-only root. */}}
   value: nobind
 {{- end }}
 {{- with .root.Values.tracing.otlpEndpoint }}
-- name: TUNESMITH_OTLP_ENDPOINT
-  value: {{ . | quote }}
+- name: OTEL_EXPORTER_OTLP_TRACES_PROTOCOL
+  value: http/protobuf
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_always_off
+- name: OTEL_SERVICE_NAME
+  value: tunesmith-engine
 {{- end }}
 {{- end -}}
 

@@ -101,7 +101,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
             caller,
             asked,
             state["request_id"],
-            received=state["received"],
+            received=state.get("received"),
             span=state.get("span"),
         )
         try:

@@ -58,6 +58,8 @@ def engine_flags(
         "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
     ]  # fmt: skip
+    if settings.otlp_endpoint:
+        flags += ["--otlp-traces-endpoint", f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"]
     if on_gpu:
         flags += ["--gpu-memory-utilization", str(settings.engine_gpu_memory)]
     else:
@@ -80,6 +82,13 @@ def engine_environment(
         "TUNESMITH_STORAGE_URL": settings.storage_url,
         "TUNESMITH_HOME": str(settings.home),
     }
+    if settings.otlp_endpoint:
+        result |= {
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+            # The gateway says which requests are traced; there are no traces beside those.
+            "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+            "OTEL_SERVICE_NAME": "tunesmith-engine",
+        }
     if not on_gpu:
         result.setdefault("VLLM_CPU_KVCACHE_SPACE", str(_CPU_KV_CACHE_GIB))
         # Pinning threads to cores would starve the trainer beside it.
