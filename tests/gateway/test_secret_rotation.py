@@ -37,7 +37,7 @@ def test_two_users_of_the_database_take_turns(
         old.stop()
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f"ALTER ROLE {a} NOLOGIN".encode())
-        assert new.tenant().http.post("/v1/files", files=FILE).status_code == 200
+        assert new.tenant().upload()
         new.stop()
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
@@ -45,9 +45,6 @@ def test_two_users_of_the_database_take_turns(
             for role in (a, b, owner):
                 connection.execute(f"DROP OWNED BY {role}".encode())
                 connection.execute(f"DROP ROLE {role}".encode())
-
-
-FILE = {"purpose": (None, "batch"), "file": ("a.jsonl", b'{"custom_id": "1"}\n')}
 
 
 def test_gateways_get_a_new_administrators_key_one_by_one(

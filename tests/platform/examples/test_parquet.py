@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import re
-import subprocess
-import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tunesmith.platform.examples import (
     Example,
@@ -227,60 +222,9 @@ def test_pages_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "more than 3 pages" in problem
 
 
-MEASURE = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (4 * 1024**3, 4 * 1024**3))
-from tunesmith.platform.examples import ExamplesError, parquet_rows, read_examples
-parquet_rows.MAXIMUM_TEXT_BYTES = 64 * 1024**2
-try:
-    with open(sys.argv[1], "rb") as file:
-        print(sum(1 for _ in read_examples(file, "t.parquet")))
-except ExamplesError as error:
-    print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-"""
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_text_that_rows_repeat_is_not_in_memory_once_for_each(
-    tmp_path: Path, nested: bool
-) -> None:
-    """Parquet keeps the text once: two kilobytes name gigabytes."""
-    path = tmp_path / "t.parquet"
-    text = pl.Series("prompt", ["x" * 7 * 2**20]).cast(pl.Categorical)
-    frame = pl.DataFrame({"prompt": text})
-    frame = frame.select(pl.col("prompt").repeat_by(200).explode())
-    if nested:
-        messages = [
-            pl.struct(role=pl.lit(role), content="prompt") for role in ("user", "assistant")
-        ]
-        frame = frame.select(messages=pl.concat_list(messages))
-    else:
-        frame = frame.with_columns(completion=pl.lit("y"))
-    frame.write_parquet(path)
-    assert path.stat().st_size < 10_000
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    said, megabytes = done.stdout.strip().rsplit("\n", 1)
-    assert ("longer than 8 MiB" if nested else "more than 0 GiB") in said
-    assert int(megabytes) < 900
-
-
 def test_a_file_on_disk_is_read_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "odd [1] *.parquet"
     path.write_bytes(GOOD)
     with path.open("rb") as stream:
         assert len(list(read_examples(stream, "x.csv"))) == 5000
     assert list(tmp_path.iterdir()) == [path]
-
-
-@given(st.data())
-@settings(max_examples=60, deadline=None)
-def test_damage_is_never_a_traceback(data: st.DataObject) -> None:
-    damaged = bytearray(GOOD)
-    for _ in range(data.draw(st.integers(1, 4))):
-        damaged[data.draw(st.integers(4, len(GOOD) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(ExamplesError):
-        read(bytes(damaged))

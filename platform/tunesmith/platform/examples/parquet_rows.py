@@ -114,15 +114,15 @@ def _bytes(column: Any) -> int:
 
     kind = column.dtype
     if isinstance(kind, pl.Struct):
-        return sum(_bytes(column.struct.field(field.name)) for field in kind.fields)
+        return sum((_bytes(column.struct.field(field.name)) for field in kind.fields), 0)
     if isinstance(kind, pl.List | pl.Array):
-        return _WORD * column.len() + _bytes(column.explode())
+        return _WORD * int(column.len()) + _bytes(column.explode())
     texts = 0
     if isinstance(kind, pl.String):
         texts = column.str.len_bytes().sum()
     elif isinstance(kind, pl.Categorical | pl.Enum):
         texts = column.cat.len_bytes().sum()
-    return _WORD * column.len() + int(texts)
+    return _WORD * int(column.len()) + int(texts)
 
 
 def _check_size(path: Path) -> None:

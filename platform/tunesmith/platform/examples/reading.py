@@ -9,14 +9,14 @@ from itertools import chain
 from pathlib import PurePath
 from typing import Any, Protocol
 
+from .apart import read_apart
 from .binary import OLE, PARQUET, ZIP, Peeked
 from .csv_rows import detect_delimiter, likely_delimiter, read_csv_rows
 from .errors import ExamplesError, Problem, ProblemList, Unreadable
 from .example import Example, ExamplesKind, FileFormat
 from .json_rows import is_chat_row, read_json_rows
 from .lines import Line, SupportsRead, read_lines
-from .parquet_rows import read_parquet
-from .xlsx_rows import read_xlsx, refuse_ole
+from .xlsx_rows import refuse_ole
 
 
 class SupportsWrite(Protocol):
@@ -148,11 +148,13 @@ def _binary(peeked: Peeked, filename: str, stack: ExitStack) -> _Scan | None:
     if peeked.head.startswith(OLE):
         raise Unreadable(Problem(None, refuse_ole(peeked.head)))
     if peeked.head.startswith(PARQUET):
-        form, rows = read_parquet(stack.enter_context(peeked.on_disk(".parquet")))
+        ending = ".parquet"
     elif peeked.head.startswith(ZIP):
-        form, rows = FileFormat.PAIR_XLSX, read_xlsx(stack.enter_context(peeked.on_disk(".xlsx")))
+        ending = ".xlsx"
     else:
         return None
+    form, rows = read_apart(stack.enter_context(peeked.on_disk(ending)))
+    stack.callback(rows.close)
     return _Scan(filename, form, rows)
 
 
