@@ -27,14 +27,16 @@ _HEALTH = "/api/healthz"  # since Ray 2.53
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """A group of workers: `template` is the pod's, `replicas` the number without an autoscaler."""
+    """A group of workers.
+
+    Attributes:
+        replicas: how many there are until an autoscaler says otherwise.
+        template: of their pods.
+    """
 
     name: str
     replicas: int
-    least: int
-    most: int
     template: Mapping[str, Any]
-    restarts: bool
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,8 @@ def read_ray_cluster(document: Mapping[str, Any], namespace: str) -> RayCluster:
                 least = int(group.take("minReplicas", 0))
                 most = int(group.take("maxReplicas", 2**31 - 1))
                 replicas = int(group.take("replicas", 0))
-                groups.append(
-                    WorkerGroup(
-                        group_name,
-                        min(max(replicas, least), most),
-                        least,
-                        most,
-                        template,
-                        restarts=not never,
-                    )
-                )
+                replicas = min(max(replicas, least), most)
+                groups.append(WorkerGroup(group_name, replicas, template))
         return RayCluster(
             name=name,
             head=head,

@@ -192,7 +192,7 @@ def test_the_second_autoscaler_has_ended_pods_replaced_not_restarted() -> None:
     options = {"enableInTreeAutoscaling": True, "autoscalerOptions": {"version": "v2"}}
     ray = read_ray_cluster(ray_cluster(**options), "ns")
     assert ray.head["spec"]["restartPolicy"] == "Never"
-    assert not ray.groups[0].restarts
+    assert ray.groups[0].template["spec"]["restartPolicy"] == "Never"
     head = read_pod(ray.head, "head")
     ours, beside = head.containers
     assert beside.args == (
