@@ -255,3 +255,15 @@ def test_metrics_are_for_those_who_are_named() -> None:
         policy = one(objects, "NetworkPolicy", f"tunesmith-{part}")
         (rule,) = (r for r in policy["spec"]["ingress"] if "namespaceSelector" in r["from"][0])
         assert [p["port"] for p in rule["ports"]] == [port]
+
+
+@pytest.mark.parametrize("values", ["production", "everything on"])
+def test_the_world_reaches_the_api_and_no_metrics(values: str) -> None:
+    """`/metrics` and `/readyz` need no key, and name engines and hosts."""
+    (route,) = of_kind(rendered(values), "Ingress") or of_kind(rendered(values), "HTTPRoute")
+    (rule,) = route["spec"]["rules"]
+    if route["kind"] == "Ingress":
+        paths = [path["path"] for path in rule["http"]["paths"]]
+    else:
+        paths = [match["path"]["value"] for match in rule["matches"]]
+    assert paths == ["/v1", "/openapi.json"]
