@@ -36,7 +36,7 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.now = 1000.0
         self.fault: str | None = None
-        self.delay = 0.0
+        self.delay = self.late = 0.0
         self.folder = tempfile.TemporaryDirectory()
         self.database = Database(f"sqlite:///{self.folder.name}/leaders.db")
         Leader.metadata.create_all(self.database.engine, [Leader.metadata.tables["leaders"]])
@@ -58,7 +58,6 @@ class World(RuleBasedStateMachine):
         return offset + rate * self.now
 
     def database_clock(self, _session: Any) -> float:
-        """What is asked takes its time to arrive."""
         self.now += self.delay
         self.delay = 0.0
         return self.now
@@ -69,27 +68,47 @@ class World(RuleBasedStateMachine):
             raise Unavailable("no database")
         with self.database.transaction() as session:
             yield session
+        self.now += self.late
         if self.fault == "after":
             raise Unavailable("committed, and the answer was lost")
 
-    @rule(seconds=st.floats(0.1, 20))
+    @rule(seconds=st.sampled_from([0.5, 2.0, 4.0, 8.0, 12.5, 16.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
     @rule(
         number=HOLDERS,
         fault=st.sampled_from([None, None, None, "before", "after"]),
-        delay=st.sampled_from([0.0, 0.0, 3.0, 20.0]),
+        delay=st.sampled_from([0.0, 0.0, 0.0, 3.0, 20.0]),
+        late=st.sampled_from([0.0, 0.0, 0.0, 3.0, 11.0]),
     )
-    def campaigns(self, number: int, fault: str | None, delay: float) -> None:
-        self.fault, self.delay = fault, delay
+    def campaigns(self, number: int, fault: str | None, delay: float, late: float) -> None:
+        """What is asked takes time to arrive, and the answer to come back."""
+        self.fault, self.delay, self.late = fault, delay, late
         try:
             led = self.holders[number].campaign()
         except Unavailable:
             assert fault is not None
         else:
             assert led == self.holders[number].leads
-        self.fault, self.delay = None, 0.0
+        self.fault, self.delay, self.late = None, 0.0, 0.0
+
+    @precondition(lambda self: any(holder.leads for holder in self.holders))
+    @rule(
+        late=st.sampled_from([0.0, 4.5]),
+        seconds=st.sampled_from([4.5, 11.0, 14.5, 15.5, 17.0]),
+        number=HOLDERS,
+    )
+    def the_leader_falls_silent_and_another_campaigns(
+        self, late: float, seconds: float, number: int
+    ) -> None:
+        (leader,) = [n for n, holder in enumerate(self.holders) if holder.leads]
+        self.now += 5.5  # it is to renew, and the answer comes late
+        self.late = late
+        self.holders[leader].campaign()
+        self.late = 0.0
+        self.now += seconds
+        self.holders[(leader + 1 + number % 2) % 3].campaign()
 
     @rule(number=HOLDERS, fault=st.sampled_from([None, None, "before", "after"]))
     def releases(self, number: int, fault: str | None) -> None:

@@ -8,9 +8,12 @@ a process by itself when its head is gone for a minute.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import grpc  # type: ignore[import-untyped]
 import ray
@@ -59,6 +62,12 @@ class RayCluster:
         self._probe()
         for variable, value in _ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
+        with _own_signals():
+            self._join()
+        self.connected = True
+        log.info("ray joined", ray=self.address)
+
+    def _join(self) -> None:
         try:
             ray.init(
                 address=self.address,
@@ -76,8 +85,6 @@ class RayCluster:
                     " cluster's, and Ray's version as well"
                 )
             raise RayUnavailable(self._sentence(why)) from error
-        self.connected = True
-        log.info("ray joined", ray=self.address)
 
     def disconnect(self) -> None:
         """Leave the cluster; actors and tasks of this process end with that."""
@@ -131,6 +138,20 @@ class RayCluster:
 
     def _sentence(self, why: str) -> str:
         return f"The Ray cluster at {self.address} is not available: {why}."
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's ways to be stopped: Ray has SIGTERM end its drivers at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def first_line(error: BaseException) -> str:
