@@ -1,4 +1,4 @@
-"""PostgreSQL and S3 by setting alone: a restart in the middle of a job, a backup and its restore."""
+"""PostgreSQL and S3 by setting alone: a restart in the middle of a job, backup and restore."""
 
 from __future__ import annotations
 
