@@ -31,7 +31,7 @@ def test_all_parts_are_ready_once_the_dispatcher_gives_a_sign(gateway: Gateway) 
     for lonely in ("dispatcher", "evaluator"):
         assert "never gave a sign of life" in str(reasons.pop(lonely))
     assert set(reasons.values()) == {None}
-    assert httpx.get(f"{gateway.url}/readyz?part=database&part=storage").status_code == 200
+    assert httpx.get(f"{gateway.url}/readyz?part=gateway&part=storage").status_code == 200
     with gateway.database.transaction() as session:
         heartbeats.beat(session, "dispatcher")
         heartbeats.beat(session, "evaluator")

@@ -13,6 +13,11 @@ from .schemas import Part
 _MARK = "health/readiness"
 
 
+def check_gateway(_: Resources) -> Part:
+    """It serves: one that starts or drains does not come as far as here (`Lifecycle`)."""
+    return Part(ready=True)
+
+
 def check_database(parts: Resources) -> Part:
     """It answers."""
     return _unless_error(parts.database.ping)
@@ -57,6 +62,7 @@ def check_evaluator(parts: Resources) -> Part:
 
 
 CHECKS: dict[str, Callable[[Resources], Part]] = {
+    "gateway": check_gateway,
     "database": check_database,
     "storage": check_storage,
     "engines": check_engines,
