@@ -17,10 +17,11 @@ from tests.benchmarks.gateway.growth_database import create_database, postgres
 from tests.benchmarks.gateway.processes import SERVER_CORE, core
 from tests.benchmarks.machine import ROOT
 
+from tunesmith.platform.database import Database
 from tunesmith.platform.database.models import Usage
 
 from . import plots
-from .database_load import STEPS_AT_ONCE, USAGE_ROWS, quiet, renewals
+from .database_load import STEPS_AT_ONCE, USAGE_ROWS, Client, quiet, renewals
 from .database_rows import bytes_of, fill, rows_of
 
 DURABLE = ("listen_addresses=''", "shared_buffers=512MB", "max_connections=100")
@@ -34,7 +35,6 @@ WORK = {
     "steps": (f"steps written, {STEPS_AT_ONCE} in a transaction", "steps/s"),
     "usage": (f"usage rows added, {USAGE_ROWS} in a transaction", "rows/s"),
 }
-_ONE = {"life": "a job until its model", "steps": "a step's event"}
 LEASES = (16, 160, 640)
 
 
@@ -55,6 +55,9 @@ def measure(folder: Path, docs: Path | None, *, seconds: float, quick: bool) -> 
             _bytes("a tenant and its key", bytes_of(database, "tenants", "api_keys") / tenants),
             _bytes("a job that waits", bytes_of(database, "jobs", "job_events") / jobs),
         ]
+        section.figures.append(
+            _bytes("a job until its model, more", _bytes_of_a_life(database, *_lives(quick)))
+        )
         for work, (name, unit) in WORK.items():
             empty, done = bytes_of(database), 0
             for clients in CLIENTS:
@@ -79,17 +82,21 @@ def measure(folder: Path, docs: Path | None, *, seconds: float, quick: bool) -> 
                     {"clients": clients, "server cpu": server, "runs": found}
                 )
             grown = bytes_of(database) - empty
-            if work in {"life", "steps"}:
-                section.figures.append(_bytes(f"{_ONE[work]}, more", grown / done))
+            if work == "steps":
+                section.figures.append(_bytes("a step's event, more", grown / done))
         rows = rows_of(database, Usage)
         section.figures.append(_bytes("a row of usage", bytes_of(database, "usage") / rows))
         for leases in LEASES:
             if leases * 2 > jobs:
                 continue
-            times = [1000 * each for each in renewals(database, leases, 3 if quick else 20)]
-            section.figures.append(
-                Figure.of(f"renewing {leases} leases", times, "ms", higher_is_better=False)
-            )
+            cpu, server = time.process_time(), _server_cpu(folder)
+            repeats = 3 if quick else 10
+            times = [1000 * each for each in renewals(database, leases, repeats)]
+            cpu, server = time.process_time() - cpu, _server_cpu(folder) - server
+            section.figures += [
+                Figure.of(f"renewing {leases} leases", times, "ms", higher_is_better=False),
+                _cpu(f"renewing {leases} leases, both", (cpu + server) / repeats),
+            ]
         database.dispose()
     if docs is not None:
         plots.rates_by_clients(docs / "scale-database.svg", {WORK[w][0]: rates[w] for w in WORK})
@@ -118,6 +125,21 @@ def _together(url: str, work: str, clients: int, seconds: float) -> list[dict[st
             raise RuntimeError(f"a client that did {work} failed; what it said is above")
         found.append(json.loads(output))
     return found
+
+
+def _lives(quick: bool) -> tuple[int, int]:
+    return (5, 10) if quick else (100, 200)
+
+
+def _bytes_of_a_life(database: Database, first: int, counted: int) -> float:
+    """Bytes that a job adds until its model is there, after some that fill first pages."""
+    client = Client(database, 0)
+    for _ in range(first):
+        client.life()
+    before = bytes_of(database)
+    for _ in range(counted):
+        client.life()
+    return (bytes_of(database) - before) / counted
 
 
 def _cpu(name: str, seconds: float) -> Figure:
