@@ -135,6 +135,6 @@ def test_only_those_reach_others_who_have_business_there(stack: Stack) -> None:
 
 
 def _connects(stack: Stack, part: str, address: str, port: int) -> bool:
-    code = f"import socket; socket.create_connection(({address!r}, {port}), 3)"
-    python = "python3" if part == "engine" else "python"
-    return stack.pod(part).container().run([python, "-c", code], 20) == 0
+    # By bash: quicker than a Python on a busy machine.
+    call = ["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
+    return stack.pod(part).container().execute(call, 60).returncode == 0
