@@ -23,12 +23,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stack", description=__doc__)
     parser.add_argument("do", choices=["up", "test"], help="up: leave it running; test: helm test")
     parser.add_argument("-f", "--values", action="append", default=[], help="further values")
+    parser.add_argument("--bare", action="store_true", help="these values alone")
     parser.add_argument("--s3", choices=["rclone", "moto"], default="rclone")
     parser.add_argument("--seconds", type=float, default=600, help="longest wait for readiness")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         with running_stack(s3=options.s3) as stack:
+            if options.bare:
+                stack.values = {}
             for path in options.values:
                 stack.values = merged(stack.values, yaml.safe_load(Path(path).read_text()))
             print("installing the chart: migration first, then all the rest", flush=True)
@@ -52,7 +55,7 @@ def show(stack: Stack) -> None:
     """Where things are."""
     facts: dict[str, Any] = {
         "gateway": stack.url,
-        "admin_key": stack.admin_key,
+        "admin_key": stack.key_of_administrator(),
         "database": stack.database_url,
         "redis": stack.redis.url,
         "s3": {"url": stack.s3.url, "key": stack.s3.key, "secret": stack.s3.secret},

@@ -361,6 +361,10 @@ class Cluster:
 
     # What tests ask.
 
+    def secret(self, name: str) -> Mapping[str, bytes]:
+        """What a Secret holds; nothing where there is none."""
+        return self._stored.get(("Secret", name), {})
+
     def address(self, service: str) -> str:
         """A service's own address.
 
