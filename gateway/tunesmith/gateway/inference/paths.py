@@ -77,8 +77,8 @@ class InferencePaths:
         except TunesmithError as error:
             if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.warning("request failed", code=error.code, error=error.message)
-            if error.status >= HTTPStatus.TOO_MANY_REQUESTS:
-                scope["state"]["resources"].metrics.refused(error)
+            if error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= 500:
+                scope["state"]["resources"].inference.metrics.refused(error)
             await render(error)(scope, receive, send)
 
 
