@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,6 @@ def measure(folder: Path, docs: Path | None, *, seconds: float, quick: bool) -> 
     section = Section(1, "The database: what dispatchers and gateways can ask of it")
     tenants, jobs, seconds = (10, 100, 0.5) if quick else (100, 2_000, seconds)
     quiet()
-    rates: dict[str, dict[int, float]] = {}
     with postgres(folder, DURABLE) as url:
         own = create_database(url, "scale")
         database = fill(own, tenants, jobs)
@@ -68,10 +68,10 @@ def measure(folder: Path, docs: Path | None, *, seconds: float, quick: bool) -> 
                 done += ended
                 times = [1000 * each for client in found for each in client["seconds"]]
                 label = f"{name}, {_clients(clients)}"
-                rates.setdefault(work, {})[clients] = sum(e["done"] / e["took"] for e in found)
+                rate = sum(each["done"] / each["took"] for each in found)
                 section.figures += [
                     Figure(
-                        label, rates[work][clients], unit,
+                        label, rate, unit,
                         note=f"p50 {statistics.median(times):.1f} ms,"
                         f" p99 {percentile(times, 0.99):.1f} ms",
                     ),
@@ -99,7 +99,7 @@ def measure(folder: Path, docs: Path | None, *, seconds: float, quick: bool) -> 
             ]
         database.dispose()
     if docs is not None:
-        plots.rates_by_clients(docs / "scale-database.svg", {WORK[w][0]: rates[w] for w in WORK})
+        plots.rates_of_a_core(docs / "scale-database.svg", core_costs(section.figures))
     section.held_equal = {
         "tenants": tenants, "queued jobs at first": jobs, "seconds of a run": seconds,
         "PostgreSQL": "on the last core, fsync and synchronous commit on",
@@ -125,6 +125,18 @@ def _together(url: str, work: str, clients: int, seconds: float) -> list[dict[st
             raise RuntimeError(f"a client that did {work} failed; what it said is above")
         found.append(json.loads(output))
     return found
+
+
+def core_costs(figures: Sequence[Figure]) -> dict[str, tuple[float, float]]:
+    """CPU in ms of one client and of PostgreSQL, by kind of work."""
+    found = {figure.name: figure.value for figure in figures}
+    return {
+        name: (
+            found[f"CPU of {name}, 1 client, of a client"],
+            found[f"CPU of {name}, 1 client, of PostgreSQL"],
+        )
+        for name, _ in WORK.values()
+    }
 
 
 def _lives(quick: bool) -> tuple[int, int]:

@@ -92,17 +92,26 @@ def busy_by_size(path: Path, plans: Mapping[int, Plan]) -> None:
     _save(figure, path)
 
 
-def rates_by_clients(path: Path, rates: Mapping[str, Mapping[int, float]]) -> None:
-    """What PostgreSQL takes a second, by clients at once."""
-    figure = Figure(figsize=(5, 3.4), layout="constrained")
+def rates_of_a_core(path: Path, costs: Mapping[str, tuple[float, float]]) -> None:
+    """What one core of clients, and one of PostgreSQL, does in a second.
+
+    Args:
+        costs: by kind of work, CPU in ms of the client and of PostgreSQL.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots()
-    for number, (name, by_clients) in enumerate(rates.items()):
-        axes.plot(*zip(*sorted(by_clients.items()), strict=True), "o-", color=_COLOURS[number],
-                  label=name, markersize=4)  # fmt: skip
-    axes.set(title="a second, PostgreSQL on one core", xlabel="clients at once", yscale="log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_ylim(bottom=10)
+    names = list(costs)[::-1]
+    for offset, side, name in ((0.2, 0, "by the client's core"), (-0.2, 1, "by PostgreSQL's core")):
+        rates = [1000 / costs[work][side] for work in names]
+        rows = [row + offset for row in range(len(names))]
+        axes.barh(rows, rates, height=0.38, color=_COLOURS[side], label=name)
+        for row, rate in zip(rows, rates, strict=True):
+            axes.text(rate * 1.08, row, f"{rate:,.0f}", va="center", fontsize=8)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(title="a second, by CPU time", xscale="log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlim(right=axes.get_xlim()[1] * 2)
     _finish(axes)
     _save(figure, path)
 
@@ -124,5 +133,7 @@ def _finish(axes: Axes) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"svg.hashsalt": "tunesmith"}):  # the same figures give the same file
+    with mpl.rc_context(
+        {"svg.hashsalt": "tunesmith", "svg.fonttype": "none"}
+    ):  # the same figures give the same file
         figure.savefig(path, metadata={"Date": None})
