@@ -46,6 +46,7 @@ def _database(content: dict[str, Any]) -> list[Figure]:
             "steps written, one in a transaction",
         )
     )
+    renewed = found.get("CPU of renewing 160 leases, both")
     usage = _seconds(found, "usage rows added, 100 in a transaction")
     waiting = found.get(_bytes("a job that waits"))
     ended = found.get(_bytes("a job until its model, more"))
@@ -53,6 +54,7 @@ def _database(content: dict[str, Any]) -> list[Figure]:
         "dispatcher.claim_seconds": claim / 2 if claim else None,  # of it, giving back is half
         "dispatcher.job_seconds": life,
         "dispatcher.step_seconds": step,
+        "dispatcher.lease_seconds": renewed / 160_000 if renewed else None,
         "database.usage_rows_per_second": 1 / usage if usage else None,
         "database.tenant_bytes": found.get(_bytes("a tenant and its key")),
         "database.job_bytes": None if waiting is None or ended is None else waiting + ended,

@@ -29,6 +29,8 @@ COHORTS_PER_BASE = 1
 """That the dispatcher runs at once: `workers/tunesmith/workers/dispatcher/cohort_pool.py`."""
 _CLAIMS = 2
 """Of a job: to have its files read, and to be trained."""
+_RENEWAL_SECONDS = 5.0
+"""Between two renewals of each lease: a third of the setting lease_seconds."""
 _UNSURE = 0.3
 """How far the speed of a GPU that nobody measured may be off, either way."""
 
@@ -294,6 +296,8 @@ def _parts(  # noqa: PLR0917 - one argument for each part
     loop = jobs * (_CLAIMS * calibration["dispatcher.claim_seconds"])
     loop += jobs * calibration["dispatcher.job_seconds"]
     loop += jobs * _steps(workload) * calibration["dispatcher.step_seconds"]
+    held = min(gpus, float(training.most)) * cohort.slots
+    loop += held * calibration["dispatcher.lease_seconds"] / _RENEWAL_SECONDS
     usage = _usage_writes(workload, gateways) / gateways
     usage /= calibration["database.usage_rows_per_second"]
     size = serving.engines * workload.bases
@@ -316,7 +320,7 @@ def _parts(  # noqa: PLR0917 - one argument for each part
             "gateway.replicas",
         ),
         Part(
-            "dispatcher", "1 leads", loop, "fewer events (larger batches), a faster database", True
+            "dispatcher", "1 leads", loop, "the batch size and lease_seconds, or split the release", True
         ),
         Part("usage of one gateway", "1 connection", usage, "gateway.replicas"),
     )  # fmt: skip
