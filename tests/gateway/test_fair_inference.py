@@ -364,7 +364,7 @@ def test_what_is_the_platforms_fault_is_no_refusal() -> None:
 
 
 def test_a_number_of_tokens_that_no_float_holds_is_no_fault_of_ours() -> None:
-    for fields in ({"max_tokens": 10**400}, {"max_tokens": 10**18, "n": 10**400}):
+    for fields in ({"max_tokens": 10**400}, {"max_tokens": 10**400, "n": 128}):
         assert serve(well, body=fields).status == 429
         free = serve(well, body=fields, before=lambda c: setattr(c, "limited", False))
         assert free.status == 200

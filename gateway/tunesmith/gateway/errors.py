@@ -91,11 +91,11 @@ _OF_THE_INSIDE = {"database_unavailable": "The database", "storage_unavailable":
 
 def render(error: TunesmithError) -> JSONResponse:
     """An error as a response."""
-    if error.code in _OF_THE_INSIDE:
+    if isinstance(error, Unavailable) and error.code in _OF_THE_INSIDE:
         error = Unavailable(
             f"{_OF_THE_INSIDE[error.code]} is not available now. Try again in some seconds; if this"
             " stays, the administrator finds the reason in the gateway's log.",
-            retry_after=error.retry_after if isinstance(error, Unavailable) else None,
+            retry_after=error.retry_after,
             code=error.code,
         )
     headers = dict(error.headers)
