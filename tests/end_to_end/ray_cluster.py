@@ -6,10 +6,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +68,10 @@ class RayCluster:
         return node
 
     def tend(self) -> bool:
-        """Start workers again that gave up, as Kubernetes would: a busy machine is slow."""
+        """Start nodes again that gave up, as Kubernetes would: a busy machine is slow."""
+        if self.head.poll() is not None:
+            self.kill(self.head)
+            self.start_head()
         for node, arguments in list(self._workers.items()):
             if node.poll() is not None:
                 self.kill(node)
@@ -95,6 +98,15 @@ class RayCluster:
         node.wait()
         self._nodes.remove(node)
         self._workers.pop(node, None)
+
+    def listens(self) -> bool:
+        """Whether clients can come."""
+        self.tend()
+        try:
+            with socket.create_connection(("127.0.0.1", self.client_port), timeout=1):
+                return True
+        except OSError:
+            return False
 
     def kill_workers(self) -> None:
         """All workers die at once."""
@@ -132,16 +144,3 @@ def worker_process(
         if process.poll() is None:
             process.kill()
         process.wait()
-
-
-def wait_until_listening(port: int, seconds: float = 120.0) -> None:
-    import socket
-
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens at {port}"
-            time.sleep(0.2)

@@ -23,7 +23,7 @@ from tunesmith.platform.supervisor.ports import free_port
 
 from .data import csv_pairs
 from .platform import JOB_SECONDS, until
-from .ray_cluster import RayCluster, ray_cluster, wait_until_listening, worker_process
+from .ray_cluster import RayCluster, ray_cluster, worker_process
 
 FINAL = ("succeeded", "failed", "cancelled")
 
@@ -111,7 +111,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     with ray_cluster(token="a" * 64) as started:
-        wait_until_listening(started.client_port)
+        until(started.listens, 240, started.logs)
         yield started
 
 
@@ -129,32 +129,35 @@ def test_a_dispatcher_without_the_token_is_refused_and_says_so(
         assert "RAY_AUTH_TOKEN" in stack.waits_for()["ray"]
 
 
-def test_jobs_wait_for_a_worker_and_outlive_workers_and_head(
-    stack: Stack, cluster: RayCluster
-) -> None:
+def ends_in_order(dispatcher: subprocess.Popen[bytes]) -> bool:
+    """Ray would have SIGTERM end its drivers at once, jobs and all."""
+    dispatcher.terminate()
+    return dispatcher.wait(60) == 0
+
+
+def test_a_job_waits_for_a_worker_and_says_so(stack: Stack, cluster: RayCluster) -> None:
     with worker_process("tunesmith.workers.dispatcher", stack.environment, stack.log) as dispatcher:
-        first = stack.job(epochs=2)
-        until(
-            lambda: stack.told(first, "none is in the Ray cluster"),
-            120,
-            lambda: stack.explain(first),
-        )
-        assert stack.status(first) == "queued"
+        job = stack.job(epochs=2)
+        until(lambda: stack.told(job, "none is in the Ray cluster"), 120, stack.log.read_text)
+        assert stack.status(job) == "queued"
         assert stack.waits_for() == {}
-
         cluster.start_worker()
-        stack.succeeds(first)
+        stack.succeeds(job)
+        assert ends_in_order(dispatcher)
 
-        second = stack.job(epochs=20)
-        until(lambda: stack.told(second, "started"), 120, lambda: stack.explain(second))
+
+def test_a_job_outlives_its_worker_and_the_head(stack: Stack, cluster: RayCluster) -> None:
+    with worker_process("tunesmith.workers.dispatcher", stack.environment, stack.log) as dispatcher:
+        job = stack.job(epochs=20)
+        until(
+            lambda: cluster.tend() and stack.told(job, "started"), 240, lambda: stack.explain(job)
+        )
         cluster.kill_workers()
-        until(lambda: stack.told(second, "was lost"), 120, lambda: stack.explain(second))
+        until(lambda: stack.told(job, "was lost"), 120, lambda: stack.explain(job))
         cluster.kill(cluster.head)
         until(lambda: "ray" in stack.waits_for(), 120, stack.log.read_text)
-        assert stack.status(second) == "queued"
+        assert stack.status(job) == "queued"
         cluster.start_head()
         cluster.start_worker()
-        stack.succeeds(second)
-
-        dispatcher.terminate()
-        assert dispatcher.wait(60) == 0
+        stack.succeeds(job)
+        assert ends_in_order(dispatcher)
