@@ -34,7 +34,7 @@ def plan_by_size(path: Path, plans: Mapping[int, Plan]) -> None:
         },
     )  # fmt: skip
     need.set(title="how many", yscale="log")
-    need.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    need.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     _lines(
         cost, sizes,
         {
@@ -43,7 +43,7 @@ def plan_by_size(path: Path, plans: Mapping[int, Plan]) -> None:
         },
     )  # fmt: skip
     cost.set(title="USD of GPUs for each tenant and month", yscale="log")
-    cost.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    cost.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     _lines(
         feel, sizes,
         {
@@ -53,7 +53,8 @@ def plan_by_size(path: Path, plans: Mapping[int, Plan]) -> None:
         },
     )  # fmt: skip
     feel.set(title="what users feel")
-    feel.set_ylim(bottom=0)
+    feel.set_ylim(0, 1.4 * feel.get_ylim()[1])  # room for the legend
+    feel.legend(fontsize=7, frameon=False, loc="upper right")
     _save(figure, path)
 
 
@@ -88,7 +89,7 @@ def busy_by_size(path: Path, plans: Mapping[int, Plan]) -> None:
     )  # fmt: skip
     axes.axhline(100, color="#333333", lw=0.8)
     axes.set(title="busy at the peak, % of one", yscale="log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     _save(figure, path)
 
 

@@ -170,7 +170,7 @@ class TrainingSimulation:
     def _start(self, cohort: _Running, tenant: int, job: JobArrival) -> None:
         now = self._env.now
         if job.moment >= self._from:
-            self.outcome.waits.append(now - job.moment)
+            self.outcome.waits.append(max(0.0, now - job.moment))  # moments are rounded
             self.outcome.tenants.append(tenant)
 
         def done() -> None:
