@@ -320,7 +320,7 @@ def _parts(  # noqa: PLR0917 - one argument for each part
             "gateway.replicas",
         ),
         Part(
-            "dispatcher", "1 leads", loop, "batch sizes and lease_seconds, or split the release", True
+            "dispatcher", "1 leads", loop, "batches, lease_seconds, or several releases", True
         ),
         Part("usage of one gateway", "1 connection", usage, "gateway.replicas"),
     )  # fmt: skip
