@@ -137,4 +137,5 @@ def test_only_those_reach_others_who_have_business_there(stack: Stack) -> None:
 def _connects(stack: Stack, part: str, address: str, port: int) -> bool:
     # By bash: quicker than a Python on a busy machine.
     call = ["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
-    return stack.pod(part).container().execute(call, 60).returncode == 0
+    asker = stack.pods(part)[-1]  # never the engine that is asked: itself it reaches
+    return asker.container().execute(call, 60).returncode == 0
