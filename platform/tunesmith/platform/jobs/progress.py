@@ -93,13 +93,17 @@ def record_metrics(
         LeaseLost: the job is not this holder's any more.
     """
     job = leased_job(session, lease)
+    metrics = list(metrics)
+    reported = select(JobEvent).where(
+        JobEvent.job_id == job.id, JobEvent.step.in_([step.step for step in metrics])
+    )
+    events = {event.step: event for event in session.scalars(reported)}
     for step in metrics:
-        event = session.scalars(
-            select(JobEvent).where(JobEvent.job_id == job.id, JobEvent.step == step.step)
-        ).one_or_none()
+        event = events.get(step.step)
         if event is None:
             event = add_event(session, job.id, step.message(), type_=EventType.METRICS)
             event.step = step.step
+            events[step.step] = event
         event.message = step.message()
         event.data = step.data()
         job.step = step.step

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from tunesmith.platform.database.clock import now
@@ -133,25 +133,15 @@ def renew(session: Session, leases: Collection[Lease], seconds: float) -> set[st
     """Prolong these leases; the ids of the jobs that are still held under them."""
     if not leases:
         return set()
-    moment = now(session)
-    held: set[str] = set()
-    for lease in leases:
-        result = session.execute(
-            update(Job)
-            .where(Job.id == lease.job_id, Job.lease_token == lease.token)
-            .values(lease_expires_at=moment + seconds)
-            .returning(Job.id)
-        )
-        held.update(result.scalars())
-    return held
-
-
-def expire_leases(session: Session) -> None:
-    """End the leases of all jobs: whoever held them is known to act no longer."""
-    moment = now(session)
-    session.execute(
-        update(Job).where(Job.lease_expires_at > moment).values(lease_expires_at=moment)
+    held = [(lease.job_id, lease.token) for lease in leases]
+    renewed = session.scalars(
+        update(Job)
+        .where(tuple_(Job.id, Job.lease_token).in_(held))
+        .values(lease_expires_at=now(session) + seconds)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
     )
+    return set(renewed)
 
 
 def release(session: Session, lease: Lease) -> None:
