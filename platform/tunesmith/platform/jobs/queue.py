@@ -144,6 +144,14 @@ def renew(session: Session, leases: Collection[Lease], seconds: float) -> set[st
     return set(renewed)
 
 
+def expire_leases(session: Session) -> None:
+    """End the leases of all jobs: whoever held them is known to act no longer."""
+    moment = now(session)
+    session.execute(
+        update(Job).where(Job.lease_expires_at > moment).values(lease_expires_at=moment)
+    )
+
+
 def release(session: Session, lease: Lease) -> None:
     """Give the lease back; the job's status stays as it is. Nothing happens if it is lost."""
     try:
