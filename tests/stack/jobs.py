@@ -8,6 +8,8 @@ from tests.end_to_end.platform import messages, succeeded
 
 from .stack import POCKET, Stack
 
+# On a machine with little time for each of twenty processes.
+_JOB_SECONDS = 600.0
 QUESTION = "where does ticket 3 about the west box go?"
 
 
@@ -23,7 +25,7 @@ class Jobs:
 
     def digest(self, job: str) -> str:
         """The adapter's digest, once the job has succeeded."""
-        model = succeeded(self.client, job).fine_tuned_model
+        model = succeeded(self.client, job, _JOB_SECONDS).fine_tuned_model
         assert model is not None
         return self.stack.digest(model)
 

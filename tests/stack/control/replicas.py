@@ -227,7 +227,10 @@ class RayNodes:
         version = version_of(self.template)
         living = [pod for pod in pods.owned(self.owner) if pod.ending_since is None]
         for pod in living:
-            if pod.succeeded is not None or pod.labels.get(VERSION) != version:
+            # Its first container is Ray's: without it, nothing keeps the pod (shouldDeletePod in
+            # KubeRay's raycluster_controller.go).
+            over = pod.succeeded is not None or pod.containers[0].done.is_set()
+            if over or pod.labels.get(VERSION) != version:
                 pod.begin_end()
         living = [pod for pod in living if pod.ending_since is None]
         for pod in living[self.replicas :]:
