@@ -297,3 +297,27 @@ def test_every_value_has_a_comment() -> None:
 
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
     assert set(leaves(defaults, "")) <= described
+
+
+def test_gateways_take_engines_for_what_they_are() -> None:
+    """Else a gateway would let an engine run full, or drop adapters that it has room for."""
+    values = ready_made("production")
+    engines = [{"maxLoras": 12, "maxCpuLoras": 70}, {"maxLoras": 10, "maxCpuLoras": 90}]
+    assert len(values["bases"]) == len(engines)
+    own = {base: {"engine": engine} for base, engine in zip(values["bases"], engines, strict=True)}
+    gateway = container(render(changed(values, {"bases": own})), "Deployment", "tunesmith-gateway")
+    variables = environment(gateway)
+    assert variables["TUNESMITH_ENGINE_MAX_LORAS"] == "10"
+    assert variables["TUNESMITH_ENGINE_MAX_CPU_LORAS"] == "70"
+
+
+def test_a_base_may_have_as_many_cohorts_as_its_groups_have_gpus() -> None:
+    group = {"gpus": 2, "maxReplicas": 3}
+    values = changed(ready_made("single-gpu"), {"ray": {"workerGroups": {"more": group}}})
+    before = changed(ready_made("single-gpu"), {})
+
+    def most(given: Object) -> int:
+        dispatcher = container(render(given), "Deployment", "tunesmith-dispatcher")
+        return int(environment(dispatcher)["TUNESMITH_COHORTS_PER_BASE"])
+
+    assert most(values) == most(before) + 6

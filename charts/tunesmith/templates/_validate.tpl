@@ -104,6 +104,7 @@ what to do. tests/charts/test_contradictions.py has a case of each. */}}
   "home" "the chart" "host" "the chart" "port" "gateway.service.port" "base" "bases" "base_name" "bases"
   "database_url" "database" "storage_url" "storage" "ray_address" "ray" "engines" "bases"
   "admin_key" "adminKey" "device" "ray.workerGroups.NAME.gpus" "trainer_resources" "bases.NAME.training.workerGroups"
+  "cohorts_per_base" "ray.workerGroups.NAME.maxReplicas"
   "redis_url" "redis" "judge_key" "evaluator.judgeKey" "otlp_endpoint" "tracing.otlpEndpoint"
   "drain_seconds" "gateway.drainSeconds" "grace_seconds" "gateway.graceSeconds"
   "engine_wait_seconds" "gateway.engineWaitSeconds" "migrate" "the chart" "metrics_host" "the chart"

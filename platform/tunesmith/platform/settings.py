@@ -111,6 +111,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Most jobs that train side by side on one resident base, memory permitting.",
     )
+    cohorts_per_base: int = Field(
+        default=1,
+        ge=1,
+        description="Most cohorts that hold the same base, each on a GPU of its own: one more is"
+        " asked of Ray when the slots of all are taken.",
+    )
     checkpoint_every_steps: int = Field(
         default=50, ge=1, description="Optimizer steps between two resumable checkpoints."
     )

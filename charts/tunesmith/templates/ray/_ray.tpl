@@ -11,6 +11,19 @@ cluster whose GPU workers are at zero looks like one without GPUs. */}}
 {{- $device -}}
 {{- end -}}
 
+{{/* Most cohorts of one base: as many as groups have GPUs when they are full; on CPU one, for a
+cohort takes all cores that there are. */}}
+{{- define "tunesmith.ray.cohortsPerBase" -}}
+{{- $gpus := 0 -}}
+{{- range $name, $given := .Values.ray.workerGroups -}}
+{{- if $given -}}
+{{- $group := mergeOverwrite (deepCopy $.Values.ray.workerGroupDefaults) (deepCopy $given) -}}
+{{- $gpus = add $gpus (mul (int $group.maxReplicas) (int $group.gpus)) -}}
+{{- end -}}
+{{- end -}}
+{{- max 1 $gpus -}}
+{{- end -}}
+
 {{/* Environment of Ray's containers: what cohorts and preparations need, and no key of the platform. */}}
 {{- define "tunesmith.ray.env" -}}
 {{ include "tunesmith.env" . }}

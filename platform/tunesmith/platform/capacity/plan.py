@@ -25,8 +25,9 @@ from .workload import DAY, Workload
 
 HOURS = 730.5
 """Of a month."""
-COHORTS_PER_BASE = 1
-"""That the dispatcher runs at once: `workers/tunesmith/workers/dispatcher/cohort_pool.py`."""
+COHORTS_PER_BASE = 1024
+"""More than anybody has GPUs: the chart lets a base have as many as its groups of workers have
+(the setting `cohorts_per_base`)."""
 _CLAIMS = 2
 """Of a job: to have its files read, and to be trained."""
 _RENEWAL_SECONDS = 5.0

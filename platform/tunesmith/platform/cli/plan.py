@@ -116,13 +116,13 @@ def plan(
         ),
     ] = 300.0,
     cohorts_per_base: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
-            help="Cohorts of a base at once; this release runs 1.",
+            help="Cohorts of a base at once, where that is limited.",
             rich_help_panel=_FLEET,
         ),
-    ] = 1,
+    ] = None,
     queue_wait_target: Annotated[
         str,
         typer.Option(help="95 % of jobs start within: 90s, 10m.", rich_help_panel=_TARGETS),
@@ -225,7 +225,8 @@ def _make(
     try:
         workload = Workload(**asked)  # type: ignore[arg-type]
         read = read_calibration(calibration)
-        made = make_plan(workload, gpu, base_size, Targets(*targets), read, **options)  # type: ignore[arg-type]
+        given = {name: value for name, value in options.items() if value is not None}
+        made = make_plan(workload, gpu, base_size, Targets(*targets), read, **given)  # type: ignore[arg-type]
     except InvalidRequest as error:
         flag = _FLAGS.get(error.param or "")
         message = error.message

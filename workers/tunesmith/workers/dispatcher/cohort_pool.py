@@ -1,4 +1,4 @@
-"""The cohorts that are up: one per base, made when a job needs it, given back when idle."""
+"""The cohorts that are up: made when a job needs one, given back when idle."""
 
 from __future__ import annotations
 
@@ -37,29 +37,48 @@ class _Wanted:
 
 
 class CohortPool:
-    """Cohorts by the name of their base."""
+    """Cohorts: one of each base that jobs wait for, more where its slots are all taken."""
 
     def __init__(self, settings: Settings, reports: Reports, ray: RayCluster, owner: str) -> None:
         self._settings = settings
         self._reports = reports
         self._ray = ray
         self._owner = owner
-        self._cohorts: dict[str, RunningCohort] = {}
+        self._cohorts: list[RunningCohort] = []
         self._wanted: dict[str, _Wanted] = {}
 
     def __iter__(self) -> Iterator[RunningCohort]:
-        return iter(list(self._cohorts.values()))
+        return iter(list(self._cohorts))
 
     def start_for(self, needed: Sequence[BaseModel]) -> None:
-        """A cohort for every base that a job waits for; one of an older base ends when idle."""
+        """See to cohorts of the bases that jobs wait for.
+
+        Each gets one; one of an older base ends when idle. A base whose slots are all taken gets
+        another (`cohorts_per_base`), once no other base waits for its first.
+        """
         for base in needed:
-            running = self._cohorts.get(base.name)
-            if running is None:
+            for cohort in self._of(base.name):
+                if cohort.settings.base_digest != base.digest and not cohort.jobs:
+                    self.end(cohort)
+            running = self._of(base.name)
+            if not running:
                 self._start(base)
-            elif running.settings.base_digest != base.digest and not running.jobs:
-                self.end(running)
-        kept = {base.name for base in needed} | self._cohorts.keys()
+            elif (
+                len(running) < self._settings.cohorts_per_base
+                and not self._wanted
+                and not any(self._has_room(cohort) or not cohort.ready for cohort in running)
+            ):
+                log.info("one more cohort", base=base.name, cohorts=len(running))
+                self._start(base)
+        kept = {base.name for base in needed} | {cohort.base_name for cohort in self._cohorts}
         self._wanted = {name: wanted for name, wanted in self._wanted.items() if name in kept}
+
+    def _of(self, base_name: str) -> list[RunningCohort]:
+        return [cohort for cohort in self._cohorts if cohort.base_name == base_name]
+
+    def _has_room(self, cohort: RunningCohort) -> bool:
+        full = cohort.full or len(cohort.jobs) >= self._settings.slots_per_cohort
+        return cohort.ready and not full
 
     def ready(self) -> Iterator[RunningCohort]:
         """Cohorts whose base is resident. What cannot start is ended, and its jobs are told."""
@@ -100,9 +119,13 @@ class CohortPool:
     def release_idle(self) -> None:
         """End cohorts that have had no job for the time that the settings say.
 
-        At once where another base waits for what they hold.
+        At once where another base waits for what they hold. And those that are still waited for,
+        once others of their base have had room for a while.
         """
         for cohort in self:
+            if not cohort.ready:
+                self._call_off(cohort)
+                continue
             since = cohort.idle_since
             if cohort.jobs or since is None:
                 continue
@@ -112,6 +135,16 @@ class CohortPool:
             ):
                 log.info("idle cohort released", base=cohort.base_name)
                 self.end(cohort)
+
+    def _call_off(self, awaited: RunningCohort) -> None:
+        now = time.monotonic()
+        if not any(self._has_room(cohort) for cohort in self._of(awaited.base_name)):
+            awaited.spare_since = None
+        elif awaited.spare_since is None:
+            awaited.spare_since = now
+        elif now - awaited.spare_since > _PATIENCE_SECONDS:
+            log.info("a cohort is not needed any more", base=awaited.base_name)
+            self.end(awaited)
 
     def _is_in_the_way(self, idle: RunningCohort) -> bool:
         now = time.monotonic()
@@ -130,13 +163,16 @@ class CohortPool:
 
     def forget(self, cohort: RunningCohort) -> None:
         """A cohort is gone with its cluster."""
-        self._cohorts.pop(cohort.base_name, None)
-        self._wanted.pop(cohort.base_name, None)
+        if cohort in self._cohorts:
+            self._cohorts.remove(cohort)
+        if not self._of(cohort.base_name):
+            self._wanted.pop(cohort.base_name, None)
 
     def _start(self, base: BaseModel) -> None:
         asked = needs.of_trainer(self._settings, base.name, self._ray.total())
-        wanted = self._wanted.setdefault(base.name, _Wanted(time.monotonic(), asked))
-        wanted.needs = asked
+        if not self._of(base.name):
+            wanted = self._wanted.setdefault(base.name, _Wanted(time.monotonic(), asked))
+            wanted.needs = asked
         if asked is None:
             return
         settings = CohortSettings(
@@ -152,7 +188,7 @@ class CohortPool:
             memory_bytes=self._settings.trainer_memory_bytes,
             gpu_share=self._settings.trainer_gpu_memory,
         )
-        self._cohorts[base.name] = RunningCohort.start(base.name, settings, asked)
+        self._cohorts.append(RunningCohort.start(base.name, settings, asked))
 
     def _record(self, cohort: RunningCohort) -> None:
         """Keep what the trainer measured: jobs that could never fit are refused at creation."""

@@ -28,7 +28,7 @@ class CohortUnusable(Exception):
     """The cohort cannot be set up for this base; the message says why."""
 
 
-@dataclass
+@dataclass(eq=False)
 class RunningCohort:
     """One cohort's actor, and the jobs that it was given.
 
@@ -36,6 +36,7 @@ class RunningCohort:
         idle_since: when its last job left, by the monotonic clock; None while it has jobs.
         figures: what it measured of the base and its device, once it is ready.
         full: whether it had no room for a job, and none has left since.
+        spare_since: while it is not ready, since when others of its base have had room.
     """
 
     base_name: str
@@ -49,6 +50,7 @@ class RunningCohort:
     idle_since: float | None = None
     figures: dict[str, Any] | None = None
     full: bool = False
+    spare_since: float | None = None
     _updates_ref: Any = None
     _stopped_ref: Any = None
     _stop_by: float = 0.0

@@ -135,11 +135,15 @@ def of_cohorts(cohorts: Iterable[CohortSeen], slots_per_cohort: int) -> Iterable
     slots = GaugeMetricFamily(
         "tunesmith_cohort_slots", "Slots of the cohorts that are up.", labels=["base"]
     )
+    of_base: dict[str, list[CohortSeen]] = {}
     for cohort in cohorts:
-        up.add_metric([cohort.base_name], float(cohort.ready))
-        pending.add_metric([cohort.base_name], float(not cohort.ready))
-        used.add_metric([cohort.base_name], len(cohort.jobs))
-        slots.add_metric([cohort.base_name], slots_per_cohort if cohort.ready else 0)
+        of_base.setdefault(cohort.base_name, []).append(cohort)
+    for base, own in of_base.items():
+        ready = sum(cohort.ready for cohort in own)
+        up.add_metric([base], ready)
+        pending.add_metric([base], len(own) - ready)
+        used.add_metric([base], sum(len(cohort.jobs) for cohort in own))
+        slots.add_metric([base], slots_per_cohort * ready)
     return [up, pending, used, slots]
 
 

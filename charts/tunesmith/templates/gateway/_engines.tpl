@@ -15,3 +15,17 @@
 {{- $seconds -}}
 {{- end -}}
 {{- end -}}
+
+{{/* What a gateway takes all engines to hold: (dict "root" $ "what" "maxLoras"). Where bases differ,
+the least of them: an engine asked to hold more than it can would load adapters over and over. */}}
+{{- define "tunesmith.gateway.leastOfEngines" -}}
+{{- $least := 0 -}}
+{{- range $key, $base := .root.Values.bases -}}
+{{- if $base -}}
+{{- $engine := mergeOverwrite (deepCopy $.root.Values.engineDefaults) (deepCopy ($base.engine | default dict)) -}}
+{{- $own := int (index $engine $.what) -}}
+{{- if or (eq $least 0) (lt $own $least) -}}{{- $least = $own -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $least -}}
+{{- end -}}
