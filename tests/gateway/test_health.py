@@ -137,7 +137,7 @@ def test_a_fault_of_ours_shows_nothing_but_the_request_id(
 
 
 def test_the_document_has_every_shape(gateway: Gateway) -> None:
-    document = httpx.get(f"{gateway.url}/openapi.json").json()
+    document = httpx.get(f"{gateway.url}/openapi.json", timeout=60).json()
     for path, ways in document["paths"].items():
         for method, operation in ways.items():
             where = f"{method} {path}"

@@ -57,7 +57,7 @@ class Target:
         self.owned = [belongings(self.gateway, self.tenant, friend) for _ in range(3)]
         self.changed = belongings(self.gateway, friend, self.tenant)
         self.engine.adapters |= {owned["digest"] for owned in self.owned}
-        document = httpx.get(f"{self.gateway.url}/openapi.json").json()
+        document = httpx.get(f"{self.gateway.url}/openapi.json", timeout=60).json()
         self.document: dict[str, Any] = document
 
     def stop(self) -> None:

@@ -17,7 +17,7 @@ OF_KEYS = {"401", "403", "429"}
 
 @pytest.fixture(scope="module")
 def document(sqlite_gateway: Gateway) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{sqlite_gateway.url}/openapi.json").json()
+    found: dict[str, Any] = httpx.get(f"{sqlite_gateway.url}/openapi.json", timeout=60).json()
     return found
 
 
