@@ -80,11 +80,11 @@ def test_an_upgrade_serves_and_trains_throughout(stack: Stack, jobs: Jobs) -> No
     wait_for_step(jobs.client, running[0], 20)
     before = {pod.name for pod in stack.pods("gateway")}
     with Traffic(stack.url, jobs.client.api_key, POCKET) as load:
-        until(lambda: load.finished > 3, 60)
+        until(lambda: load.finished > 3, 300)
         stack.apply(images("next"))
         stack.wait_ready(500)
         so_far = load.finished
-        until(lambda: load.finished > so_far + 3, 60)
+        until(lambda: load.finished > so_far + 3, 300)
     assert load.cut == []
     assert load.refused == {}
     assert not before & {pod.name for pod in stack.pods("gateway")}
