@@ -126,7 +126,7 @@ class Stack:
         self.values = merged(self.values, changes or {})
         self.release.apply(self.values)
 
-    def wait_ready(self, seconds: float = 300.0) -> None:
+    def wait_ready(self, seconds: float = 900.0) -> None:
         self.release.wait_ready(seconds)
 
     @property

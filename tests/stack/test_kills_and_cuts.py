@@ -82,7 +82,7 @@ def test_a_second_dispatcher_stands_by_and_takes_over(
     finished_the_same(jobs, job, undisturbed)
     finished_the_same(jobs, other, undisturbed)
     stack.scale("dispatcher", 1)
-    stack.wait_ready(120)
+    stack.wait_ready()
     assert second is not None
 
 
@@ -151,11 +151,11 @@ def test_an_engine_that_is_killed_is_asked_for_nothing_while_it_is_away(
         except openai.APIStatusError:
             return False
 
-    until(answers, 30)
+    until(answers, 120)
     with traffic(stack, jobs) as load:
         until(lambda: load.finished > 5, 300)
     assert (load.cut, load.refused) == ([], {})
-    stack.cluster.until(lambda: victim.ready, 200, "the engine is back")
+    stack.cluster.until(lambda: victim.ready, 600, "the engine is back")
 
 
 @pytest.mark.chaos
@@ -164,7 +164,7 @@ def test_an_engine_drains_under_streaming_load(stack: Stack, jobs: Jobs) -> None
     with traffic(stack, jobs) as load:
         until(lambda: load.finished > 3, 300)
         stack.stop(leaving)
-        stack.cluster.until(leaving.gone.is_set, 120, "the engine has ended")
+        stack.cluster.until(leaving.gone.is_set, 300, "the engine has ended")
         so_far = load.finished
         until(lambda: load.finished > so_far + 5, 300)
     assert load.cut == []
@@ -177,7 +177,7 @@ def test_engines_roll_one_by_one_under_load(stack: Stack, jobs: Jobs) -> None:
     with traffic(stack, jobs) as load:
         until(lambda: load.finished > 3, 300)
         stack.roll("engine")
-        stack.wait_ready(500)
+        stack.wait_ready()
     assert load.cut == []
     assert load.refused == {}
 
@@ -216,7 +216,7 @@ def test_workers_come_and_go_with_the_queue_and_jobs_say_what_they_wait_for(
 
 def test_everything_is_as_it_was(stack: Stack, jobs: Jobs) -> None:
     """After all that: ready, and no container has given up."""
-    stack.wait_ready(120)
+    stack.wait_ready()
     ready = httpx.get(f"{stack.url}/readyz", timeout=10)
     assert ready.status_code == 200, ready.text
     deadline = time.monotonic() + 60

@@ -82,7 +82,7 @@ def test_an_upgrade_serves_and_trains_throughout(stack: Stack, jobs: Jobs) -> No
     with Traffic(stack.url, jobs.client.api_key, POCKET) as load:
         until(lambda: load.finished > 3, 300)
         stack.apply(images("next"))
-        stack.wait_ready(500)
+        stack.wait_ready()
         so_far = load.finished
         until(lambda: load.finished > so_far + 3, 300)
     assert load.cut == []
