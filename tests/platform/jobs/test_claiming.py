@@ -47,6 +47,20 @@ def many_jobs(world: World, tenant: str, count: int, status: JobStatus) -> list[
     return [row["id"] for row in rows]
 
 
+def test_what_a_lost_dispatcher_held_is_free_at_once_for_its_successor(world: World) -> None:
+    tenant = world.tenant()
+    job = world.prepared_job(tenant)
+    lost = claim_one(world)
+    assert claim(world) is None
+    with world.database.transaction() as session:
+        queue.expire_leases(session)
+    again = claim_one(world)
+    assert again.job_id == job
+    with world.database.transaction() as session:
+        assert queue.renew(session, [lost, again], SECONDS) == {job}
+        assert queue.renew(session, [lost], SECONDS) == set()
+
+
 def test_a_crowd_of_one_tenant_does_not_delay_another(world: World) -> None:
     crowd, late = world.tenant(), world.tenant()
     crowded = many_jobs(world, crowd, 1000, JobStatus.QUEUED)
