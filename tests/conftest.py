@@ -1,13 +1,15 @@
-"""A real PostgreSQL for the tests, started once per run from the machine's own binaries."""
+"""What all tests have: a real PostgreSQL, logs as they were before, and how tests are spread."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 from tests.postgres import PostgresServer
 from xdist.scheduler import LoadScopeScheduling
@@ -29,6 +31,17 @@ class _EndToEndInARow(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """How tests are spread, where they run on several workers at all."""
     return _EndToEndInARow(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Commands set up the logs of their process, which is the tests' where they run in it."""
+    root = logging.getLogger()
+    handlers, level, structure = root.handlers[:], root.level, structlog.get_config()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**structure)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,13 @@ class Served:
         self._ready = threading.Event()
         self._failed: BaseException | None = None
         self.server = _Server(
-            uvicorn.Config(app, log_config=None, lifespan=lifespan, timeout_graceful_shutdown=1),
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,  # it would write into whichever test runs meanwhile
+                lifespan=lifespan,
+                timeout_graceful_shutdown=1,
+            ),
             self._ready,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -27,6 +27,7 @@ from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.evaluations.endpoints import router as evaluations
 from tunesmith.gateway.files.endpoints import router as files
 from tunesmith.gateway.fine_tuning.endpoints import router as fine_tuning
+from tunesmith.gateway.fine_tuning.forgetting import step_forgetter
 from tunesmith.gateway.health.collecting import figures_kept
 from tunesmith.gateway.health.endpoints import router as health
 from tunesmith.gateway.inference.answering import Inference
@@ -140,6 +141,7 @@ async def _live(
         storage = Storage(settings.storage_url)
         await parts.enter_async_context(upload_sweeper(database, storage))
         await parts.enter_async_context(storage_sampler(database))
+        await parts.enter_async_context(step_forgetter(database, settings.step_events_days))
         sender = await parts.enter_async_context(
             WebhookSender(private=settings.webhook_private_addresses)
         )

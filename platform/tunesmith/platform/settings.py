@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     checkpoint_every_steps: int = Field(
         default=50, ge=1, description="Optimizer steps between two resumable checkpoints."
     )
+    step_events_days: float = Field(
+        default=90.0,
+        ge=0,
+        description="Days after a job's end that its steps' events are kept: most of a database."
+        " A succeeded job's result file keeps their figures; all other events stay; 0: for ever.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where the base is trained and served."
     )

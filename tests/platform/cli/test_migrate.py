@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-import structlog
 from sqlalchemy import text
 from tests.platform.cli.conftest import Run
 
 from tunesmith.platform.database import Database
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """The command sets up the logs of its process, which is the tests' here."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_it_migrates_and_may_be_repeated(run: Run, postgres_database: str) -> None:

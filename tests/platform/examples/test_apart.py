@@ -25,8 +25,18 @@ def parquet(frame: pl.DataFrame) -> bytes:
 GOOD = parquet(pl.DataFrame({"prompt": ["a"] * 3000, "completion": [f"b{n}" for n in range(3000)]}))
 
 
+_OTHERS: set[psutil.Process] = set()  # servers that fixtures of this run keep
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    _OTHERS.clear()
+    _OTHERS.update(psutil.Process().children())
+
+
 def children() -> list[psutil.Process]:
-    return list(psutil.Process().children())
+    """The processes that this test started and that are still there."""
+    return [child for child in psutil.Process().children() if child not in _OTHERS]
 
 
 def test_both_kinds_are_read_with_all_that_they_hold() -> None:

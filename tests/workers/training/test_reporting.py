@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections.abc import Callable
 from typing import Any
-
-import structlog
 
 from tunesmith.platform.logs import configure_logs
 from tunesmith.workers.training.cohort_worker import CohortWorker
@@ -37,8 +34,6 @@ def test_reading_and_each_epoch_are_spans_of_the_jobs_trace(
     cohort_settings: CohortSettings, work: Callable[..., TrainingWork]
 ) -> None:
     recorded: Any = Recorded()
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
     stream = io.StringIO()
     configure_logs(Reporting(), process="trainer", stream=stream)
     worker = CohortWorker(cohort_settings, recorded)
@@ -47,9 +42,6 @@ def test_reading_and_each_epoch_are_spans_of_the_jobs_trace(
         gather(worker, ended("ftjob-a"))
     finally:
         worker.stop()
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
     assert [(name, parent) for name, parent, _ in recorded.spans] == [
         ("read examples", PARENT),
         *[("epoch", PARENT)] * 3,
@@ -63,11 +55,4 @@ def test_reading_and_each_epoch_are_spans_of_the_jobs_trace(
 
 
 def test_a_worker_that_cannot_trace_trains_all_the_same() -> None:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        assert begin_reporting(Reporting(otlp_endpoint="collector"), "trainer") is None
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
+    assert begin_reporting(Reporting(otlp_endpoint="collector"), "trainer") is None

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tunesmith.platform.domain.errors import InvalidRequest
+from tunesmith.platform.settings import Settings
 
 from .bases import Shape, shape_of
 from .calibration import Calibration, Figure
@@ -263,11 +264,12 @@ def _usage_rows_per_day(workload: Workload) -> float:
 
 def _database(workload: Workload, gateways: int, calibration: Calibration) -> Database:
     year = 365.25
-    of_job = calibration["database.job_bytes"]
-    of_job += _steps(workload) * calibration["database.event_bytes"]
+    steps_kept: float = Settings.model_fields["step_events_days"].default
+    of_steps = _steps(workload) * calibration["database.event_bytes"]
     size = (
         workload.tenants * calibration["database.tenant_bytes"]
-        + workload.jobs_per_day * year * of_job
+        + workload.jobs_per_day * year * calibration["database.job_bytes"]
+        + workload.jobs_per_day * steps_kept * of_steps
         + _usage_rows_per_day(workload) * year * calibration["database.usage_bytes"]
     )
     jobs = workload.jobs_per_day / DAY * workload.peak
