@@ -94,6 +94,8 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             yield where, o
         elif o["kind"] in ("Deployment", "StatefulSet", "Job"):
             yield where, o["spec"]["template"]
+        elif o["kind"] == "CronJob":
+            yield where, o["spec"]["jobTemplate"]["spec"]["template"]
         elif o["kind"] == "RayCluster":
             yield f"{where} head", o["spec"]["headGroupSpec"]["template"]
             for group in o["spec"].get("workerGroupSpecs") or ():
@@ -167,6 +169,12 @@ MATRIX |= {
             "serviceAccounts": {"create": False},
             "smokeTest": {"enabled": False},
             "security": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
+            "backup": {
+                "enabled": True,
+                "place": "gs://backups/prefix",
+                "gcs": {"existingSecret": "gcs-backup"},
+                "temporary": {"storageClassName": "fast"},
+            },
         },
     ),
     "to zero on one node": changed(

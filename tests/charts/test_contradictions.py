@@ -93,6 +93,56 @@ CASES: dict[str, tuple[Object, Object, list[str]]] = {
         {"storage": {"gcs": {"existingSecret": "x"}}},
         ["storage.gcs.existingSecret is set, but storage.url is s3://BUCKET/tunesmith"],
     ),
+    "a backup of what is meant to be lost": (
+        MINIMAL,
+        {"backup": {"enabled": True, "place": "s3://backups"}},
+        ["the release's own for evaluation", "database.existingSecret"],
+    ),
+    "a backup to nowhere": (
+        GPU,
+        {"backup": {"enabled": True}},
+        ["no place for backups", "backup.place", "backup.existingClaim"],
+    ),
+    "a backup to two places": (
+        PRODUCTION,
+        {"backup": {"existingClaim": "backups"}},
+        ["both to backup.place (s3://BACKUP-BUCKET/tunesmith) and to backup.existingClaim"],
+    ),
+    "a backup to no place": (
+        GPU,
+        {"backup": {"enabled": True, "place": "/backups"}},
+        ['backup.place is "/backups"', "for a volume, backup.existingClaim"],
+    ),
+    "a backup within storage": (
+        PRODUCTION,
+        {"backup": {"place": "s3://BUCKET/tunesmith/backups"}},
+        ["backup.place (s3://BUCKET/tunesmith/backups)", "lie in each other"],
+    ),
+    "storage within the backup": (
+        PRODUCTION,
+        {"backup": {"place": "s3://BUCKET/"}},
+        ["lie in each other", "Choose another bucket"],
+    ),
+    "a backup into storage's volume": (
+        GPU,
+        {"backup": {"enabled": True, "existingClaim": "tunesmith-storage"}},
+        ["the volume of the platform's own storage"],
+    ),
+    "a backup's S3 keys without S3": (
+        GPU,
+        {"backup": {"enabled": True, "existingClaim": "b", "s3": {"existingSecret": "x"}}},
+        ["backup.s3.existingSecret is set, but neither"],
+    ),
+    "a backup's GCS keys without GCS": (
+        PRODUCTION,
+        {"backup": {"gcs": {"existingSecret": "x"}}},
+        ["backup.gcs.existingSecret is set, but neither"],
+    ),
+    "two S3 servers at once": (
+        PRODUCTION,
+        {"backup": {"s3": {"endpointUrl": "https://s3.elsewhere"}}},
+        ["one process knows one endpoint"],
+    ),
     "no base": (MINIMAL, {"bases": {"pocket": None}}, ["There is no base"]),
     "two bases of a name": (
         MINIMAL,
@@ -300,6 +350,7 @@ UNKNOWN: dict[str, tuple[Object, str]] = {
     "a type": ({"gateway": {"replicas": "two"}}, "at '/gateway/replicas': got string"),
     "no replica": ({"gateway": {"replicas": 0}}, "at '/gateway/replicas'"),
     "a rank that vLLM has not": ({"engineDefaults": {"maxLoraRank": 48}}, "8, 16, 32, 64"),
+    "a schedule": ({"backup": {"schedule": "nightly"}}, "at '/backup/schedule'"),
     "a digest": ({"images": {"workers": {"digest": "latest"}}}, "/images/workers/digest"),
     "a way out of the volume": ({"bases": {"qwen-7b": {"model": {"path": "../x"}}}}, "/path"),
     "a base without its length": ({"bases": {"x": {"model": {"source": "pocket"}}}}, "maxModelLen"),
@@ -324,6 +375,7 @@ def test_what_nearly_contradicts_is_rendered() -> None:
         base(training={"workerGroups": ["gpu"]}),
     )
     assert render(bound)
+    assert render(changed(PRODUCTION, {"backup": {"place": "s3://BUCKET/tunesmith-backups"}}))
 
 
 def test_a_trials_administrator_key_is_made_by_the_chart() -> None:

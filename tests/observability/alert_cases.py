@@ -723,5 +723,68 @@ TRAINING = [
     ),
 ]
 
+_CRONJOB, _BACKUP = f'{NS},cronjob="tunesmith-backup"', "TunesmithBackupFailed"
+_PLATFORM = {f"tunesmith_build_info{{{GATEWAY}}}": "1x700"}
+_NIGHT = f'{NS},job_name="tunesmith-backup-29000000"'
+
+
+def _backup_jobs(success: str, start: str, failed: str) -> dict[str, str]:
+    """Seconds of the last success and of the job's start, and whether the job failed."""
+    return _PLATFORM | {
+        f"kube_cronjob_created{{{_CRONJOB}}}": "0x700",
+        f"kube_cronjob_status_last_successful_time{{{_CRONJOB}}}": success,
+        f"kube_job_status_start_time{{{_NIGHT}}}": start,
+        f'kube_job_failed{{{_NIGHT},condition="true"}}': failed,
+    }
+
+
+# In samples of a minute, so that 36 hours are 2160.
+STATE += [
+    fires(_BACKUP, "the last one failed", _backup_jobs("60x700", "600x700", "1x700"), 30),
+    every(
+        10,
+        fires(
+            _BACKUP,
+            "no job was made for two days",
+            {
+                f"tunesmith_build_info{{{GATEWAY}}}": "1x3000",
+                f"kube_cronjob_created{{{_CRONJOB}}}": "0x3000",
+                f"kube_cronjob_status_last_successful_time{{{_CRONJOB}}}": "60x3000",
+            },
+            2200,
+        ),
+    ),
+    every(
+        10,
+        fires(
+            _BACKUP,
+            "none ever succeeded",
+            {
+                f"tunesmith_build_info{{{GATEWAY}}}": "1x3000",
+                f"kube_cronjob_created{{{_CRONJOB}}}": "0x3000",
+            },
+            2200,
+        ),
+    ),
+    silent(
+        _BACKUP,
+        "it was made again after one failed",
+        _backup_jobs("900x700", "60x700", "1x700"),
+        60,
+    ),
+    silent(
+        _BACKUP, "a try failed and the next did not", _backup_jobs("900x700", "60x700", "0x700"), 60
+    ),
+    silent(
+        _BACKUP,
+        "another program's fails",
+        {
+            f"kube_cronjob_created{{{_CRONJOB}}}": "0x700",
+            f"kube_job_status_start_time{{{_NIGHT}}}": "600x700",
+            f'kube_job_failed{{{_NIGHT},condition="true"}}': "1x700",
+        },
+        60,
+    ),
+]
 CASES = {"slo": SLO, "serving": SERVING, "state": STATE, "training": TRAINING}
 """By the name of the rules' file."""

@@ -132,11 +132,11 @@ def test_objects_that_commands_name_are_the_releases() -> None:
 
 
 def test_the_backup_that_runs_by_the_clock_is_the_platforms() -> None:
-    (job,) = yaml_blocks(FOLDER / "backup.md")
-    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+    (backup,) = yaml_blocks(FOLDER / "backup.md")
+    (values,) = yaml_blocks(FOLDER / "install.md")
+    (job,) = (o for o in render({**values, **backup}) if o["kind"] == "CronJob")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     command: Any = typer.main.get_command(app)
     options = {name for p in command.commands["backup"].params for name in p.opts}
-    assert container["command"][:2] == ["tunesmith", "backup"]
-    assert {word for word in container["command"] if word.startswith("--")} <= options
-    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["command"] == ["tunesmith", "backup"]
+    assert {word for word in container["args"] if word.startswith("--")} <= options

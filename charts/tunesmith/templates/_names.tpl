@@ -64,6 +64,10 @@ labels:
 {{- include "tunesmith.image" (dict "root" . "image" .Values.images.gateway "what" "images.gateway" "own" true) -}}
 {{- end -}}
 
+{{- define "tunesmith.image.backup" -}}
+{{- include "tunesmith.image" (dict "root" . "image" .Values.images.backup "what" "images.backup" "own" true) -}}
+{{- end -}}
+
 {{- define "tunesmith.image.workers" -}}
 {{- include "tunesmith.image" (dict "root" . "image" .Values.images.workers "what" "images.workers" "own" true) -}}
 {{- end -}}

@@ -137,6 +137,10 @@ priorityClassName: {{ . }}
 {{- end -}}
 {{- end -}}
 
+{{- define "tunesmith.storageClaim" -}}
+{{ .Values.storage.volume.existingClaim | default (printf "%s-storage" (include "tunesmith.fullname" .)) }}
+{{- end -}}
+
 {{/* What fsspec's S3 and GCS need to reach storage. */}}
 {{- define "tunesmith.env.storage" -}}
 - name: TUNESMITH_STORAGE_URL
@@ -234,7 +238,7 @@ priorityClassName: {{ . }}
 {{- if .Values.storage.volume.enabled }}
 - name: storage
   persistentVolumeClaim:
-    claimName: {{ .Values.storage.volume.existingClaim | default (printf "%s-storage" (include "tunesmith.fullname" .)) }}
+    claimName: {{ include "tunesmith.storageClaim" . }}
 {{- end }}
 {{- if .Values.storage.gcs.existingSecret }}
 - name: gcs

@@ -3,6 +3,7 @@ what to do. tests/charts/test_contradictions.py has a case of each. */}}
 {{- define "tunesmith.validate" -}}
 {{- include "tunesmith.validate.database" . -}}
 {{- include "tunesmith.validate.storage" . -}}
+{{- include "tunesmith.validate.backup" . -}}
 {{- include "tunesmith.validate.gateway" . -}}
 {{- include "tunesmith.validate.settings" . -}}
 {{- include "tunesmith.validate.ray" . -}}
@@ -64,6 +65,45 @@ what to do. tests/charts/test_contradictions.py has a case of each. */}}
 {{- end -}}
 {{- if and (include "tunesmith.needsWeights" .) (not .Values.weights.existingClaim) -}}
 {{- include "tunesmith.validate.volume" (dict "name" "weights" "volume" .Values.weights "who" "engines, trainers and the Jobs that pull weights") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tunesmith.validate.backup" -}}
+{{- $backup := .Values.backup -}}
+{{- $storage := .Values.storage -}}
+{{- if $backup.enabled -}}
+{{- if .Values.database.evaluation.enabled -}}
+{{- include "tunesmith.refuse" "backup.enabled, and the database is the release's own for evaluation, which is meant to be lost. Set database.existingSecret to a PostgreSQL of your own, or leave backups out." -}}
+{{- end -}}
+{{- if and $backup.place $backup.existingClaim -}}
+{{- include "tunesmith.refuse" (printf "Backups go both to backup.place (%s) and to backup.existingClaim (%s). Set one of them." $backup.place $backup.existingClaim) -}}
+{{- else if not (or $backup.place $backup.existingClaim) -}}
+{{- include "tunesmith.refuse" "backup.enabled, and there is no place for backups: set backup.place to s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, or backup.existingClaim to the claim of a volume." -}}
+{{- end -}}
+{{- if and $backup.place (not (regexMatch "^(s3|gs)://[^/]+" $backup.place)) -}}
+{{- include "tunesmith.refuse" (printf "backup.place is %q: use s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; for a volume, backup.existingClaim." $backup.place) -}}
+{{- end -}}
+{{- if and $backup.place $storage.url -}}
+{{- $place := printf "%s/" (trimSuffix "/" $backup.place) -}}
+{{- $own := printf "%s/" (trimSuffix "/" $storage.url) -}}
+{{- if or (hasPrefix $own $place) (hasPrefix $place $own) -}}
+{{- include "tunesmith.refuse" (printf "backup.place (%s) and the platform's own storage.url (%s) lie in each other: what deletes the one would delete the other. Choose another bucket, or a prefix beside it." $backup.place $storage.url) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $backup.existingClaim $storage.volume.enabled (eq $backup.existingClaim (include "tunesmith.storageClaim" .)) -}}
+{{- include "tunesmith.refuse" (printf "backup.existingClaim is %s, the volume of the platform's own storage: a backup there is lost with what it is of. Name the claim of another volume." $backup.existingClaim) -}}
+{{- end -}}
+{{- $s3 := or (hasPrefix "s3://" $backup.place) (hasPrefix "s3://" $storage.url) -}}
+{{- if and $backup.s3.existingSecret (not $s3) -}}
+{{- include "tunesmith.refuse" "backup.s3.existingSecret is set, but neither backup.place nor storage.url is at s3://." -}}
+{{- end -}}
+{{- $gcs := or (hasPrefix "gs://" $backup.place) (hasPrefix "gs://" $storage.url) -}}
+{{- if and $backup.gcs.existingSecret (not $gcs) -}}
+{{- include "tunesmith.refuse" "backup.gcs.existingSecret is set, but neither backup.place nor storage.url is at gs://." -}}
+{{- end -}}
+{{- if and (hasPrefix "s3://" $storage.url) $backup.s3.endpointUrl (ne $backup.s3.endpointUrl $storage.s3.endpointUrl) -}}
+{{- include "tunesmith.refuse" (printf "backup.s3.endpointUrl is %s, and storage is at %s of another S3 server: one process knows one endpoint. Let the servers replicate, or back up to gs:// or a volume." $backup.s3.endpointUrl $storage.url) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

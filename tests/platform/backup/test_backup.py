@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import stat
+import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import make_url, text, update
 from tests.platform.backup.conftest import MakeStack, Stack, on_both, on_cluster
 
 from tunesmith.platform import adapters
@@ -18,6 +19,8 @@ from tunesmith.platform.backup.errors import BackupFailed, RestoreRefused
 from tunesmith.platform.backup.manifest import Manifest
 from tunesmith.platform.backup.pruning import GIVEN_UP_SECONDS, prune
 from tunesmith.platform.backup.restoring import check_backup, restore_backup
+from tunesmith.platform.cli import main
+from tunesmith.platform.cli.backup import MADE_BUT_OBJECTS_LOST
 from tunesmith.platform.database import Database, migrate
 from tunesmith.platform.database.models import Base, Job, Model
 from tunesmith.platform.heartbeats import beat
@@ -269,6 +272,39 @@ def test_objects_that_the_source_has_lost_are_named(stack: Stack, archive: Archi
     _, digest = stack.model(acme, b"weights")
     stack.storage.delete(f"adapters/{digest}/{WEIGHTS}")
     assert backed_up(stack, archive).lost == [f"adapters/{digest}/{WEIGHTS}"]
+
+
+def test_the_command_tells_a_whole_backup_of_a_damaged_storage_from_one_that_failed(
+    stack: Stack, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chart's CronJob tries again what failed, and not what would only find the same."""
+    place, storage = archive.storage.url, stack.storage.url
+    url = stack.database.url
+    command = ["tunesmith", "backup", place, "--database-url", url, "--storage-url"]
+    _, digest = stack.model(stack.tenant(), b"weights")
+    stack.storage.delete(f"adapters/{digest}/{WEIGHTS}")
+    for own_storage, code in ((storage, MADE_BUT_OBJECTS_LOST), (f"{place}/within", 1)):
+        monkeypatch.setattr(sys, "argv", [*command, own_storage])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+    assert len(archive.whole()) == 1
+
+
+@on_cluster
+def test_a_role_that_reads_all_will_do(stack: Stack, archive: Archive) -> None:
+    stack.tenant()
+    name = make_url(stack.database.url).database
+    with stack.database.engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {name}_reader LOGIN IN ROLE pg_read_all_data"))
+    try:
+        reader = make_url(stack.database.url).set(username=f"{name}_reader")
+        database = Database(reader.render_as_string(hide_password=False))
+        assert create_backup(database, stack.storage, archive).manifest.database.rows["tenants"]
+        database.dispose()
+    finally:
+        with stack.database.engine.begin() as connection:
+            connection.execute(text(f"DROP ROLE {name}_reader"))
 
 
 def test_old_backups_go_with_what_only_they_name(

@@ -90,12 +90,12 @@ def _tunesmith(
 
 
 def main() -> None:
-    """Run a command; an error is one sentence and exit code 1."""
+    """Run a command; an error is one sentence, and exit code 1 where it has none of its own."""
     try:
         app()
     except (CommandFailed, TunesmithError) as error:
         error_console().print("Error:", error, style="red", markup=False)
-        sys.exit(1)
+        sys.exit(error.exit_code if isinstance(error, CommandFailed) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `tunesmith jobs list | head`

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -33,6 +33,9 @@ Home = Annotated[
 DatabaseUrl = Annotated[str | None, typer.Option(help="PostgreSQL or SQLite.")]
 StorageUrl = Annotated[str | None, typer.Option(help="A folder, s3:// or gs:// URL.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file of settings; else TUNESMITH_CONFIG.")]
+
+MADE_BUT_OBJECTS_LOST: Final = 3
+"""Exit code of a backup that is whole, of a storage that is not. To try again would not help."""
 
 
 def backup(
@@ -84,7 +87,8 @@ def backup(
     if manifest.lost:
         raise CommandFailed(
             f"The backup is made, but storage has lost {len(manifest.lost)} objects that the"
-            f" database names, such as {manifest.lost[0]}: find them in an older backup."
+            f" database names, such as {manifest.lost[0]}: find them in an older backup.",
+            exit_code=MADE_BUT_OBJECTS_LOST,
         )
 
 

@@ -12,7 +12,15 @@ from tunesmith.platform.domain.errors import TunesmithError
 
 
 class CommandFailed(Exception):
-    """A command cannot do what it was asked for; its message is printed, without a traceback."""
+    """A command cannot do what it was asked for; its message is printed, without a traceback.
+
+    Attributes:
+        exit_code: what the process ends with.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 @contextmanager
