@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -61,6 +62,7 @@ class HttpJudge:
         self._url = url.rstrip("/").removesuffix("/chat/completions")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._transport = transport
+        self._authorities = ssl.create_default_context()  # read once, and not for each question
 
     async def ask(self, messages: list[dict[str, str]], grader: ScoreModel) -> str:
         """Ask, and again where the endpoint is busy or away.
@@ -75,7 +77,10 @@ class HttpJudge:
         body |= sampling
         why = ""
         async with httpx.AsyncClient(
-            timeout=_TIMEOUT_SECONDS, headers=self._headers, transport=self._transport
+            timeout=_TIMEOUT_SECONDS,
+            headers=self._headers,
+            transport=self._transport,
+            verify=self._authorities,
         ) as client:
             for attempt in range(_TRIES):
                 if attempt:
