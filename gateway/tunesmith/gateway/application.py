@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .document import complete
@@ -37,6 +41,25 @@ class Gateway(FastAPI):
         stack = super().build_middleware_stack()
         assert isinstance(stack, ServerErrorMiddleware)
         return stack.app
+
+    def setup(self) -> None:
+        """Serve the OpenAPI document. FastAPI's own route makes it in the event loop, where it
+        holds up every stream for half a second, and writes it anew for each answer.
+        """
+        making = asyncio.Lock()
+        made: list[bytes] = []
+
+        async def document(_: Request) -> Response:
+            async with making:
+                if not made:
+                    made.append(await run_in_threadpool(self._document))
+            return Response(made[0], media_type="application/json")
+
+        assert self.openapi_url is not None
+        self.add_route(self.openapi_url, document, include_in_schema=False)
+
+    def _document(self) -> bytes:
+        return bytes(JSONResponse(self.openapi()).body)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, completed."""
