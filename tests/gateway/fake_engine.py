@@ -9,6 +9,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -65,12 +66,14 @@ class FakeEngine:
         self.hold.set()
         self.started = threading.Event()
         self.aborted = threading.Event()
+        self.tls: tuple[Path, Path] | None = None
+        """Files of its certificate and key, where it speaks TLS."""
         self._served: Served | None = None
         self._port = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """Listen, at the same port as before; nothing is loaded."""
@@ -87,7 +90,7 @@ class FakeEngine:
             Route("/detokenize", self._other, methods=["POST"]),
             Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
         ]
-        self._served = Served(Starlette(routes=routes), self._port, lifespan="off")
+        self._served = Served(Starlette(routes=routes), self._port, lifespan="off", tls=self.tls)
         self._port = self._served.port
 
     def kill(self) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -25,13 +26,19 @@ HELLO: list[Message] = [{"role": "user", "content": "hi"}]
 
 
 class GatewayProcess:
-    """`python -m tunesmith.gateway` under `home`, with `settings` as TUNESMITH_* variables."""
+    """`python -m tunesmith.gateway` under `home`, with `settings` as TUNESMITH_* variables.
+
+    Attributes:
+        verify: whose certificates the test believes, where it serves HTTPS.
+    """
 
     def __init__(self, home: Path, **settings: object) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        scheme = "https" if settings.get("tls_certificate_file") else "http"
+        self.url = f"{scheme}://127.0.0.1:{port}"
+        self.verify: ssl.SSLContext | bool = True
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TUNESMITH_")}
         values = {"home": home, "port": port, "admin_key": ADMIN_KEY, "log_format": "json"}
         for name, value in (values | settings).items():
@@ -78,6 +85,7 @@ class GatewayProcess:
             f"{self.url}/v1/tenants",
             json={"name": "Acme"},
             headers={"authorization": f"Bearer {ADMIN_KEY}", "x-request-id": "the-first"},
+            verify=self.verify,
         )
         assert answer.status_code == 200, answer.text
         key: str = answer.json()["key"]
@@ -88,7 +96,7 @@ class GatewayProcess:
 
     def _status(self, path: str) -> int | None:
         try:
-            return httpx.get(f"{self.url}{path}").status_code
+            return httpx.get(f"{self.url}{path}", verify=self.verify).status_code
         except httpx.TransportError:
             return None
 

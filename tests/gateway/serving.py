@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import uvicorn
@@ -12,15 +13,25 @@ from starlette.types import ASGIApp
 
 
 class Served:
-    """An application that listens on `url` until `stop` or `kill`."""
+    """An application that listens on `url` until `stop` or `kill`.
 
-    def __init__(self, app: ASGIApp, port: int = 0, lifespan: Literal["on", "off"] = "on") -> None:
+    Args:
+        tls: files of a certificate and its key.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        port: int = 0,
+        lifespan: Literal["on", "off"] = "on",
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self._socket.listen(128)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._ready = threading.Event()
         self._failed: BaseException | None = None
         self.server = _Server(
@@ -30,6 +41,8 @@ class Served:
                 access_log=False,  # it would write into whichever test runs meanwhile
                 lifespan=lifespan,
                 timeout_graceful_shutdown=1,
+                ssl_certfile=tls[0] if tls else None,
+                ssl_keyfile=tls[1] if tls else None,
             ),
             self._ready,
         )

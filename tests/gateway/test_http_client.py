@@ -27,6 +27,8 @@ from tunesmith.gateway.engines.http_client import (
     NoSocket,
     NotAccepted,
 )
+from tunesmith.gateway.engines.trust import EngineTrust
+from tunesmith.platform.certificates import Authorities
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -437,7 +439,7 @@ def test_tls_is_spoken_and_certificates_are_checked(run: Run, certificate: Path)
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
         url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
-        trusting = EngineClient(ssl.create_default_context(cafile=certificate / "cert.pem"))
+        trusting = EngineClient(EngineTrust(Authorities(certificate / "cert.pem")))
         for _ in range(2):
             assert await (await trusting.post(url, "/", b"", b"")).read() == b"{}"
         assert trusting.open_connections == 1

@@ -33,6 +33,7 @@ class Nowhere:
     """A source that names no engine now, as a service scaled to none."""
 
     name = "nowhere"
+    server_name = None
 
     async def find(self) -> tuple[Iterable[str], Iterable[str]]:
         return (), ()

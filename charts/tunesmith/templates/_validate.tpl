@@ -149,6 +149,7 @@ what to do. tests/charts/test_contradictions.py has a case of each. */}}
   "drain_seconds" "gateway.drainSeconds" "grace_seconds" "gateway.graceSeconds"
   "engine_wait_seconds" "gateway.engineWaitSeconds" "migrate" "the chart" "metrics_host" "the chart"
   "dispatcher_metrics_port" "the chart" "evaluator_metrics_port" "the chart" "log_format" "the chart"
+  "tls_certificate_file" "tls.internal" "tls_key_file" "tls.internal" "engine_ca_file" "tls.internal"
   "engine_port" "the chart" "engine_max_loras" "engineDefaults.maxLoras" "engine_max_cpu_loras" "engineDefaults.maxCpuLoras"
   "engine_max_lora_rank" "engineDefaults.maxLoraRank" "engine_max_model_len" "bases.NAME.maxModelLen"
   "engine_gpu_memory" "engineDefaults.gpuMemoryUtilization" "engine_args" "engineDefaults.extraArgs" -}}

@@ -54,6 +54,7 @@ from tunesmith.gateway.usage.sampling import storage_sampler
 from tunesmith.gateway.webhooks.deliverer import WebhookDeliverer
 from tunesmith.gateway.webhooks.endpoints import router as webhooks
 from tunesmith.gateway.webhooks.sender import WebhookSender
+from tunesmith.platform.certificates import Authorities
 from tunesmith.platform.database import Database, until_done, wait_for_schema
 from tunesmith.platform.database.models import ApiKey
 from tunesmith.platform.request_log import RequestLog, structured_request_log
@@ -131,11 +132,12 @@ async def _live(
                 holds=settings.engine_max_cpu_loras,
                 makes_room=True,
                 adapter_loaded=metrics.adapter_load,
+                authorities=Authorities(settings.engine_ca_file),
             )
         )
         ledger = await parts.enter_async_context(UsageLedger(database))
         limits = await parts.enter_async_context(open_limits(settings, database, metrics))
-        client = EngineClient()
+        client = EngineClient(pool.trust)
         parts.push_async_callback(client.close)
         catalogue = Catalogue(database)
         storage = Storage(settings.storage_url)

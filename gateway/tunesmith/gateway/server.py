@@ -18,6 +18,7 @@ import uvicorn
 from tunesmith.gateway.app import create_app
 from tunesmith.gateway.http_limits import LimitedHttp
 from tunesmith.gateway.lifecycle import Lifecycle, Phase
+from tunesmith.platform.certificates import CertificateUnusable, ServedCertificate
 from tunesmith.platform.logs import configure_logs
 from tunesmith.platform.request_log import json_request_log, structured_request_log
 from tunesmith.platform.settings import Settings
@@ -50,6 +51,7 @@ def serve(settings: Settings) -> None:
         else structured_request_log
     )
     _allow_many_connections()
+    certificate = _certificate_of(settings)
     app = create_app(settings, request_log)
     lifecycle = Lifecycle(app, partial(app.router.lifespan_context, app))
     # What lives until the end is looked through no more, and garbage is collected less often:
@@ -68,8 +70,12 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,
         reset_contextvars=True,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        ssl_certfile=settings.tls_certificate_file,
+        ssl_keyfile=settings.tls_key_file,
     )
-    Server(config, lifecycle, settings.drain_seconds, settings.grace_seconds).run()
+    server = Server(config, lifecycle, settings.drain_seconds, settings.grace_seconds)
+    server.certificate = certificate
+    server.run()
     if lifecycle.failed:
         sys.exit(1)
 
@@ -88,6 +94,8 @@ class Server(uvicorn.Server):
         self._grace = grace
         self._drained_at: float | None = None
         self._hurried = False
+        self.certificate: ServedCertificate | None = None
+        """Where it serves HTTPS: looked at for as long as it runs."""
         lifecycle.on_failure = self._end
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -109,6 +117,8 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to listen no more; asked ten times a second."""
+        if self.certificate is not None and self.config.ssl is not None:
+            self.certificate.refresh(self.config.ssl)
         if self._drained_at is not None and monotonic() >= self._drained_at:
             self.should_exit = True
         return await super().on_tick(counter)
@@ -138,6 +148,16 @@ class Server(uvicorn.Server):
 
     def _end(self) -> None:
         self.should_exit = True
+
+
+def _certificate_of(settings: Settings) -> ServedCertificate | None:
+    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+        return None
+    try:
+        return ServedCertificate(settings.tls_certificate_file, settings.tls_key_file)
+    except CertificateUnusable as error:
+        log.error("the gateway cannot serve HTTPS", why=error.message)
+        sys.exit(1)
 
 
 def _allow_many_connections() -> None:

@@ -44,6 +44,14 @@ class Settings(BaseSettings):
         default="127.0.0.1", min_length=1, description="Address that the gateway listens on."
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port of the gateway.")
+    tls_certificate_file: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate, and of those between it and its authority, by"
+        " which the gateway serves HTTPS; plain HTTP where not given. Read again when replaced.",
+    )
+    tls_key_file: Path | None = Field(
+        default=None, description="PEM file of its key, without a password."
+    )
     drain_seconds: float = Field(
         default=0.0,
         ge=0,
@@ -81,7 +89,14 @@ class Settings(BaseSettings):
     engines: Annotated[list[str], NoDecode] = Field(
         default=[],
         description="vLLM engines, comma-separated: base URLs; dns://NAME:PORT for every address"
-        " of a name; kubernetes://NAMESPACE/SERVICE:PORT for a service's ready pods.",
+        " of a name; kubernetes://NAMESPACE/SERVICE:PORT for a service's ready pods. Where they"
+        " speak TLS, https://, dns+https://NAME:PORT, whose certificate has to be of NAME, and"
+        " kubernetes+https://NAMESPACE/SERVICE:PORT, of SERVICE.NAMESPACE.svc.",
+    )
+    engine_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that sign the certificates of engines at https;"
+        " the system's, or `SSL_CERT_FILE`'s, where not given.",
     )
     admin_key: SecretStr | None = Field(default=None, description="Key of the administrator.")
     admin_key_overlap_seconds: float = Field(
@@ -378,6 +393,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 "oidc_issuer needs oidc_audience: what the issuer writes into `aud` of the tokens"
                 " for this platform"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_needs_key(self) -> Settings:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            given, other = ("tls_certificate_file", "tls_key_file")
+            if self.tls_key_file is not None:
+                given, other = other, given
+            raise ValueError(
+                f"{given} needs {other}: the gateway serves HTTPS with both, and HTTP with neither"
             )
         return self
 

@@ -59,6 +59,7 @@ class Told:
     """A source of engines that a test tells what to say: those that are ready, and that drain."""
 
     name = "told"
+    server_name = None
 
     def __init__(self, *ready: str) -> None:
         self.says: tuple[list[str], list[str]] = list(ready), []

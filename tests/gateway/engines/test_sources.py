@@ -35,7 +35,15 @@ def test_a_setting_names_sources() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["engine:8000", "dns://engines", "kubernetes://vllm", "kubernetes://a/b", "ftp://a"]
+    "entry",
+    [
+        "engine:8000",
+        "dns://engines",
+        "dns+tls://engines:8000",
+        "kubernetes://vllm",
+        "kubernetes://a/b",
+        "ftp://a",
+    ],
 )
 def test_a_setting_that_names_none_says_so(entry: str) -> None:
     with pytest.raises(ValueError, match=r"TUNESMITH_ENGINES .* Write http://HOST:PORT"):
@@ -50,6 +58,26 @@ def resolving(monkeypatch: pytest.MonkeyPatch, answers: list[str] | OSError) -> 
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
     return asyncio.run(DnsSource("engines", 8000).find())
+
+
+def test_engines_behind_tls_are_checked_by_the_name_that_found_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_name, by_service = sources_of(
+        ["dns+https://engines.prod.svc:8000", "kubernetes+https://prod/vllm:8000"]
+    )
+    assert (by_name.name, by_name.server_name) == (
+        "dns+https://engines.prod.svc:8000",
+        "engines.prod.svc",
+    )
+    assert by_service.server_name == "vllm.prod.svc"
+
+    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        return [(0, 0, 0, "", (address, 8000)) for address in ("10.0.0.1", "fd00::2")]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    ready, _ = asyncio.run(by_name.find())
+    assert list(ready) == ["https://10.0.0.1:8000", "https://[fd00::2]:8000"]
 
 
 def test_every_address_of_a_name_is_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +163,7 @@ class Told:
     """A source that says what a test has it say."""
 
     name = "told"
+    server_name = None
 
     def __init__(self) -> None:
         self.ready: list[str] = [A, B]

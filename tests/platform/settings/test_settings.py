@@ -143,3 +143,10 @@ def test_lists_in_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Settings()
     assert found.engines == ["http://a", "http://b"]
     assert found.engine_args == ["--x", "1", "--config", '{"a": 1}']
+
+
+@pytest.mark.parametrize("alone", ["tls_certificate_file", "tls_key_file"])
+def test_a_certificate_without_a_key_is_refused_and_a_key_without_one(alone: str) -> None:
+    (other,) = {"tls_certificate_file", "tls_key_file"} - {alone}
+    with pytest.raises(ValidationError, match=f"{alone} needs {other}: the gateway serves HTTPS"):
+        Settings.model_validate({alone: "/some/file"})

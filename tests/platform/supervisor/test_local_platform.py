@@ -99,6 +99,15 @@ def test_no_part_is_given_the_admin_key(
 )
 def test_the_local_url_can_be_called(host: str, url: str) -> None:
     assert local_url(host, 80) == url
+    assert local_url(host, 80, tls=True) == url.replace("http", "https")
+
+
+def test_a_platform_with_a_certificate_is_at_https(settings: Settings, tmp_path: Path) -> None:
+    files = {"tls_certificate_file": tmp_path / "tls.crt", "tls_key_file": tmp_path / "tls.key"}
+    secured = settings.model_copy(update=files)
+    assert LocalPlatform(secured).url == f"https://{secured.host}:{secured.port}"
+    gateway = next(part for part in parts(secured) if part.name == "gateway")
+    assert gateway.environment["TUNESMITH_TLS_KEY_FILE"] == str(tmp_path / "tls.key")
 
 
 def test_the_first_start_makes_the_admin_key_and_the_next_does_not(settings: Settings) -> None:

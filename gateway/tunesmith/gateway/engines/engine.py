@@ -42,6 +42,7 @@ class Engine:
     """A vLLM server at `url`, and what is known of it.
 
     Attributes:
+        server_name: what its certificate has to name, where that is not the host of `url`.
         bases: the names under which it serves its base.
         in_flight: requests of this gateway in it.
         running: how many of them are for each adapter.
@@ -60,6 +61,7 @@ class Engine:
     """
 
     url: str
+    server_name: str | None = None
     status: EngineStatus = EngineStatus.UNKNOWN
     reason: str = "It was not looked at yet."
     bases: frozenset[str] = frozenset()

@@ -7,6 +7,8 @@ from http import HTTPStatus
 
 import aiohttp
 
+from .connection import EngineSession, words
+
 _LOOK = aiohttp.ClientTimeout(total=3.0, sock_connect=1.0)
 PATIENCE = 3
 """Looks without an answer in a row after which an engine counts as down. One that refuses the
@@ -29,7 +31,7 @@ class NoAnswer(Exception):
     """The engine took the connection and did not answer in time."""
 
 
-async def look(session: aiohttp.ClientSession, url: str) -> None:
+async def look(session: EngineSession, url: str) -> None:
     """Return when the engine at `url` is well.
 
     Raises:
@@ -37,19 +39,19 @@ async def look(session: aiohttp.ClientSession, url: str) -> None:
         NoAnswer: it says nothing in time.
     """
     try:
-        async with session.get(f"{url}/health", timeout=_LOOK) as response:
+        async with session.get(url, "/health", timeout=_LOOK) as response:
             if response.status != HTTPStatus.OK:
                 raise NotWell(f"It says that it is not well ({response.status}).")
     except TimeoutError as error:
         raise NoAnswer("It does not answer.") from error
     except aiohttp.ClientError as error:
-        raise NotWell(f"It cannot be reached: {error}.") from error
+        raise NotWell(f"It cannot be reached: {words(error)}.") from error
 
 
-async def ask_what_is_served(session: aiohttp.ClientSession, url: str) -> Served:
+async def ask_what_is_served(session: EngineSession, url: str) -> Served:
     """What the engine at `url` serves; raises as `look` does."""
     try:
-        async with session.get(f"{url}/v1/models", timeout=_LOOK) as response:
+        async with session.get(url, "/v1/models", timeout=_LOOK) as response:
             if response.status != HTTPStatus.OK:
                 raise NotWell(f"It does not list its models ({response.status}).")
             cards = (await response.json())["data"]
@@ -61,6 +63,6 @@ async def ask_what_is_served(session: aiohttp.ClientSession, url: str) -> Served
     except TimeoutError as error:
         raise NoAnswer("It does not answer.") from error
     except aiohttp.ClientError as error:
-        raise NotWell(f"It cannot be reached: {error}.") from error
+        raise NotWell(f"It cannot be reached: {words(error)}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotWell(f"It lists its models in a form that is not vLLM's: {error!r}.") from error

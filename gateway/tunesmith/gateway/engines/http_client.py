@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from .answer import Answer
 from .connection import CONNECT_SECONDS, IDLE_SECONDS
 from .http_connection import Connection
+from .trust import EngineTrust, why_not
 
 _OURS = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN)
@@ -60,11 +61,11 @@ class EngineClient:
     """Connections to all engines; to be used in one event loop, and closed in it.
 
     Args:
-        tls: for `https` engines; certificates are checked against the system's by default.
+        trust: for `https` engines; the system's authorities are believed by default.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+    def __init__(self, trust: EngineTrust | None = None) -> None:
+        self._trust = trust or EngineTrust()
         self._addresses: dict[str, Address] = {}
         self._idle: dict[str, deque[Connection]] = {}
         self._open: set[Connection] = set()
@@ -127,16 +128,22 @@ class EngineClient:
         return None
 
     async def _connect(self, url: str, address: Address) -> Connection:
-        tls = None
+        tls = name = None
         if address.is_tls:
-            tls = self._tls = self._tls or ssl.create_default_context()
+            tls, name = self._trust.context, self._trust.name_of(url)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(self, url), address.host, address.port, ssl=tls
+                    lambda: Connection(self, url),
+                    address.host,
+                    address.port,
+                    ssl=tls,
+                    server_hostname=name,
                 )
         except TimeoutError as error:
             raise NotAccepted("it does not take the connection in time") from error
+        except ssl.SSLCertVerificationError as error:
+            raise ConnectionFailed(why_not(error)) from error
         except (OSError, UnicodeError) as error:
             kind = NoSocket if getattr(error, "errno", None) in _OURS else ConnectionFailed
             raise kind(str(error)) from error

@@ -21,12 +21,23 @@ class KubernetesSource:
         api: URL of the API server.
         token: file with the service account's token; read each time, for it is replaced hourly.
         authority: file with the certificate that the API server's is signed by.
+        tls: whether the pods speak TLS, with certificates of the service's name.
     """
 
     def __init__(
-        self, namespace: str, service: str, port: int, *, api: str, token: Path, authority: Path
+        self,
+        namespace: str,
+        service: str,
+        port: int,
+        *,
+        api: str,
+        token: Path,
+        authority: Path,
+        tls: bool = False,
     ) -> None:
-        self.name = f"kubernetes://{namespace}/{service}:{port}"
+        self.name = f"{'kubernetes+https' if tls else 'kubernetes'}://{namespace}/{service}:{port}"
+        self.server_name = f"{service}.{namespace}.svc" if tls else None
+        self._scheme = "https" if tls else "http"
         self._port = port
         self._token = token
         self._authority = authority
@@ -66,7 +77,10 @@ class KubernetesSource:
             for part in listed["items"]:
                 for endpoint in part.get("endpoints") or ():
                     conditions = endpoint.get("conditions") or {}
-                    urls = {self._at(address, part) for address in endpoint["addresses"]}
+                    urls = {
+                        engine_url(self._scheme, address, self._port)
+                        for address in endpoint["addresses"]
+                    }
                     if conditions.get("terminating"):
                         ending |= urls
                     elif conditions.get("ready") is not False:  # unknown counts as ready
@@ -75,9 +89,7 @@ class KubernetesSource:
             raise ValueError(f"{self.name}: not a list of EndpointSlices: {error!r}") from error
         return ready, ending - ready
 
-    def _at(self, address: str, part: Any) -> str:
-        return (
-            f"http://[{address}]:{self._port}"
-            if part.get("addressType") == "IPv6"
-            else f"http://{address}:{self._port}"
-        )
+
+def engine_url(scheme: str, address: str, port: int) -> str:
+    """URL of an engine at an address of IPv4 or IPv6."""
+    return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"

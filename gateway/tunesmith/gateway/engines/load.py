@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import aiohttp
 
+from .connection import EngineSession
 from .engine import Load
 
 _LOOK = aiohttp.ClientTimeout(total=3.0, sock_connect=1.0)
@@ -18,10 +19,10 @@ _STARTED = "process_start_time_seconds "
 """Of Prometheus' client; an engine with several API servers does not have it."""
 
 
-async def ask_load(session: aiohttp.ClientSession, url: str) -> Load | None:
+async def ask_load(session: EngineSession, url: str) -> Load | None:
     """The load of the engine at `url`; None where it does not tell."""
     try:
-        async with session.get(f"{url}/metrics", timeout=_LOOK) as response:
+        async with session.get(url, "/metrics", timeout=_LOOK) as response:
             if response.status != HTTPStatus.OK:
                 return None
             return parse_load(await response.text())

@@ -85,13 +85,15 @@ class Membership:
         self._known[source] = told
 
     def _apply(self) -> None:
-        ready = {url: None for urls, _ in self._known.values() for url in urls}
+        ready = {
+            url: source.server_name for source, (urls, _) in self._known.items() for url in urls
+        }
         draining = {url for _, urls in self._known.values() for url in urls} - ready.keys()
         there = {engine.url for engine in self._engines}
         changed = False
-        for url in ready:
+        for url, name in ready.items():
             if url not in there:
-                engine = Engine(url)
+                engine = Engine(url, name)
                 self._engines.append(engine)
                 self._came(engine)
                 log.info("engine found", engine=url)

@@ -9,19 +9,20 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
-import aiohttp
 import structlog
 
+from tunesmith.platform.certificates import Authorities
 from tunesmith.platform.domain.errors import Unavailable
 
 from .choice import Router
-from .connection import open_session
+from .connection import EngineSession
 from .engine import Engine
 from .membership import Membership
 from .placement import Placement
 from .residency import AdapterLoad, Residency, Unloaded
 from .sources import ListedSource, Source, sources_of
 from .traffic import Traffic
+from .trust import EngineTrust
 from .waiting import Waiting
 from .watch import Watcher
 
@@ -36,7 +37,8 @@ class EnginePool:
     """The engines of the setting `engines`; to be entered in the event loop that uses it.
 
     Args:
-        entries: URLs, `dns://NAME:PORT`, `kubernetes://NAMESPACE/SERVICE:PORT`.
+        entries: URLs, `dns://NAME:PORT`, `kubernetes://NAMESPACE/SERVICE:PORT`; with TLS
+            `https://`, `dns+https://`, `kubernetes+https://`.
         wait_seconds: longest wait for an engine that may come up before a request is refused.
         slots: distinct adapters in one batch of an engine.
         holds: adapters in an engine's memory.
@@ -45,6 +47,7 @@ class EnginePool:
         look_seconds: time between two looks at an engine.
         sources: instead of those that `entries` name.
         adapter_loaded: told of every adapter that an engine was told to pull.
+        authorities: those that sign engines' certificates; the system's where not given.
 
     Raises:
         ValueError: an entry names no engines.
@@ -61,10 +64,12 @@ class EnginePool:
         look_seconds: float = LOOK_SECONDS,
         sources: Sequence[Source] | None = None,
         adapter_loaded: AdapterLoad | None = None,
+        authorities: Authorities | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.engines: list[Engine] = []
         """Changed in place as engines come and go."""
+        self.trust = EngineTrust(authorities, self.engines)
         self.sources = sources_of(entries) if sources is None else sources
         self.waiting = Waiting()
         self._wait_seconds = wait_seconds
@@ -81,11 +86,11 @@ class EnginePool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._crowded = asyncio.Event()
-        self._session: aiohttp.ClientSession | None = None
+        self._session: EngineSession | None = None
         self._membership.take_listed(self.sources)
 
     async def __aenter__(self) -> EnginePool:
-        self._session = open_session()
+        self._session = EngineSession(self.trust)
         for engine in self.engines:
             self._came(engine)
         self._spawn(self._membership.follow(self.sources), "follow sources of engines")
@@ -108,7 +113,7 @@ class EnginePool:
         await self.session.close()
 
     @property
-    def session(self) -> aiohttp.ClientSession:
+    def session(self) -> EngineSession:
         """The HTTP client to the engines."""
         assert self._session is not None, "the pool was not entered"
         return self._session

@@ -12,6 +12,7 @@ from typing import Protocol
 import aiohttp
 import structlog
 
+from .connection import EngineSession
 from .engine import Engine
 from .placement import Drop, Pull
 
@@ -59,7 +60,7 @@ class Residency:
 
     def __init__(
         self,
-        session: Callable[[], aiohttp.ClientSession],
+        session: Callable[[], EngineSession],
         keep: int,
         clock: Callable[[], float],
         loaded: AdapterLoad | None = None,
@@ -76,7 +77,7 @@ class Residency:
         body = {"model": model, "prompt": "Hello", "max_tokens": 1}
         try:
             async with self._session().post(
-                f"{engine.url}/v1/completions", json=body, timeout=_WARM
+                engine.url, "/v1/completions", json=body, timeout=_WARM
             ) as response:
                 text = await response.text()
                 if response.status == HTTPStatus.OK:
@@ -177,7 +178,8 @@ class Residency:
         """Whether `engine` confirms that it does not hold the adapter any more."""
         try:
             async with self._session().post(
-                f"{engine.url}/v1/unload_lora_adapter",
+                engine.url,
+                "/v1/unload_lora_adapter",
                 json={"lora_name": digest},
                 timeout=_UNLOAD,
             ) as response:

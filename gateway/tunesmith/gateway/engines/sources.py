@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from .kubernetes import KubernetesSource
+from .kubernetes import KubernetesSource, engine_url
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 API_SERVER = "https://kubernetes.default.svc"
@@ -21,6 +21,11 @@ class Source(Protocol):
     """Names engines, now; they may be others the next time."""
 
     name: str
+
+    @property
+    def server_name(self) -> str | None:
+        """What its engines' certificates have to name; None: the hosts of their URLs."""
+        ...
 
     async def find(self) -> tuple[Iterable[str], Iterable[str]]:
         """URLs of engines, and of those that drain.
@@ -36,6 +41,7 @@ class ListedSource:
 
     def __init__(self, urls: Iterable[str]) -> None:
         self.name = "settings"
+        self.server_name: str | None = None
         self.urls = [url.rstrip("/") for url in urls]
 
     async def find(self) -> tuple[Iterable[str], Iterable[str]]:
@@ -43,10 +49,16 @@ class ListedSource:
 
 
 class DnsSource:
-    """Every address of a name, as a headless service has them."""
+    """Every address of a name, as a headless service has them.
 
-    def __init__(self, host: str, port: int) -> None:
-        self.name = f"dns://{host}:{port}"
+    Args:
+        tls: whether the engines speak TLS, with certificates of that name.
+    """
+
+    def __init__(self, host: str, port: int, *, tls: bool = False) -> None:
+        self.name = f"{'dns+https' if tls else 'dns'}://{host}:{port}"
+        self.server_name = host if tls else None
+        self._scheme = "https" if tls else "http"
         self._host = host
         self._port = port
 
@@ -59,24 +71,30 @@ class DnsSource:
             if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
                 return (), ()  # a service without a ready pod has no address
             raise
-        return [_url(str(address[0]), self._port) for *_, address in answers], ()
+        return [
+            engine_url(self._scheme, str(address[0]), self._port) for *_, address in answers
+        ], ()
 
 
 def sources_of(entries: Iterable[str]) -> Sequence[Source]:
     """The sources that the setting `engines` names.
 
     Raises:
-        ValueError: an entry that is none of the three forms.
+        ValueError: an entry that is none of the forms.
     """
     listed: list[str] = []
     found: list[Source] = []
     for entry in entries:
         parts = urlsplit(entry)
+        kind, _, secured = parts.scheme.partition("+")
+        tls = secured == "https"
+        if secured and not tls:
+            raise ValueError(_what_it_should_be(entry))
         if parts.scheme in ("http", "https") and parts.netloc:
             listed.append(entry)
-        elif parts.scheme == "dns" and parts.hostname and parts.port:
-            found.append(DnsSource(parts.hostname, parts.port))
-        elif parts.scheme == "kubernetes" and parts.hostname and parts.path.strip("/"):
+        elif kind == "dns" and parts.hostname and parts.port:
+            found.append(DnsSource(parts.hostname, parts.port, tls=tls))
+        elif kind == "kubernetes" and parts.hostname and parts.path.strip("/"):
             service, _, port = parts.path.strip("/").partition(":")
             if not port.isdecimal():
                 raise ValueError(_what_it_should_be(entry))
@@ -88,6 +106,7 @@ def sources_of(entries: Iterable[str]) -> Sequence[Source]:
                     api=API_SERVER,
                     token=SERVICE_ACCOUNT / "token",
                     authority=SERVICE_ACCOUNT / "ca.crt",
+                    tls=tls,
                 )
             )
         else:
@@ -95,12 +114,9 @@ def sources_of(entries: Iterable[str]) -> Sequence[Source]:
     return ([ListedSource(listed)] if listed else []) + found
 
 
-def _url(address: str, port: int) -> str:
-    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
-
-
 def _what_it_should_be(entry: str) -> str:
     return (
         f"TUNESMITH_ENGINES has {entry!r}, which names no engines. Write http://HOST:PORT,"
-        " dns://NAME:PORT or kubernetes://NAMESPACE/SERVICE:PORT."
+        " dns://NAME:PORT or kubernetes://NAMESPACE/SERVICE:PORT, or with TLS https://,"
+        " dns+https:// or kubernetes+https://."
     )

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-import aiohttp
 import structlog
 
 from . import health
+from .connection import EngineSession
 from .engine import Engine
 from .load import ask_load
 
@@ -28,7 +28,7 @@ class Watcher:
 
     def __init__(
         self,
-        session: Callable[[], aiohttp.ClientSession],
+        session: Callable[[], EngineSession],
         up: Callable[[Engine], None],
         changed: Callable[[], None],
         look_seconds: float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform as machine
 import shutil
@@ -14,7 +15,6 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import httpx
 import psutil
 
 from tunesmith.platform.database import Database
@@ -22,7 +22,8 @@ from tunesmith.platform.domain.errors import TunesmithError
 from tunesmith.platform.settings import Settings
 from tunesmith.platform.supervisor.errors import CannotStart
 from tunesmith.platform.supervisor.home import Home, read_json
-from tunesmith.platform.supervisor.local_platform import local_url
+from tunesmith.platform.supervisor.local_platform import gateway_url
+from tunesmith.platform.supervisor.part import answers
 from tunesmith.platform.supervisor.ports import check_port
 
 GIGABYTE = 1_000_000_000
@@ -201,17 +202,14 @@ def _port(settings: Settings) -> Finding:
         check_port(settings.host, settings.port)
     except CannotStart as error:
         running = read_json(Home(settings.home).platform_file).get("url")
-        if running == local_url(settings.host, settings.port) and _answers(str(running)):
+        if running == gateway_url(settings) and asyncio.run(_answers(str(running))):
             return Finding("port", Verdict.OK, f"{where}: the platform runs there now")
         return Finding("port", Verdict.FAIL, f"{where} is not free", error.message)
     return Finding("port", Verdict.OK, f"{where} is free")
 
 
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz", timeout=5.0, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
+async def _answers(url: str) -> bool:
+    return await answers(f"{url}/healthz", within=5.0, of_any_name=True)()
 
 
 def _database(settings: Settings) -> Finding:

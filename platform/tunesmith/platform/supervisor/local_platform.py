@@ -37,10 +37,16 @@ _ALIVE_WITHIN = 30.0  # seconds: a machine that has too much to do is slow, not 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def local_url(host: str, port: int) -> str:
+def local_url(host: str, port: int, *, tls: bool = False) -> str:
     """Where this machine reaches a server that listens on `host`."""
+    scheme = "https" if tls else "http"
     host = LOOPBACK if host in ("", "0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def gateway_url(settings: Settings) -> str:
+    """Where this machine reaches its gateway."""
+    return local_url(settings.host, settings.port, tls=settings.tls_certificate_file is not None)
 
 
 def with_ports(settings: Settings) -> tuple[Settings, bool, bool]:
@@ -128,14 +134,15 @@ def parts(settings: Settings) -> list[Part]:
             needs=(BASE,),
         )
     )
-    gateway = local_url(settings.host, settings.port)
+    gateway = gateway_url(settings)
     chosen.append(
         Part(
             GATEWAY,
             module("tunesmith.gateway"),
             environment,
-            ready=answers(f"{gateway}/readyz?part=database"),  # alive comes before
-            alive=answers(f"{gateway}/healthz", within=_ALIVE_WITHIN),
+            # Alive comes before.
+            ready=answers(f"{gateway}/readyz?part=database", of_any_name=True),
+            alive=answers(f"{gateway}/healthz", within=_ALIVE_WITHIN, of_any_name=True),
             needs=(BASE,),
         )
     )
@@ -148,7 +155,7 @@ class LocalPlatform:
     def __init__(self, settings: Settings, *, on_change: OnChange | None = None) -> None:
         self.home = Home(settings.home)
         self.settings = settings
-        self.url = local_url(settings.host, settings.port)
+        self.url = gateway_url(settings)
         self.new_admin_key: str | None = None
         """Set where this start made the key, or was given another one: shown once."""
         self.on_change = on_change
@@ -297,7 +304,7 @@ class LocalPlatform:
 
     async def _everything_ready(self) -> None:
         await self.supervisor.wait_until_ready()
-        ready = answers(f"{self.url}/readyz")
+        ready = answers(f"{self.url}/readyz", of_any_name=True)
         while not await ready():  # noqa: ASYNC110 - it is another process that knows
             await asyncio.sleep(0.25)
 

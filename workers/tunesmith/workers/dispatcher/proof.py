@@ -6,12 +6,15 @@ training did, or it accepts an adapter and ignores it. Both are looked for on re
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tunesmith.platform.certificates import Authorities, CertificateUnusable
 from tunesmith.workers.training.work import Probe
 
 _LOAD_SECONDS = 60.0
@@ -46,17 +49,27 @@ def prove(
     digest: str,
     probes: Sequence[Probe],
     *,
+    authorities: Path | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Proof:
     """Show that an engine renders the probes as training did, and that the adapter has an effect.
 
     Asking for the adapter also loads it: the engine is warm when the model's name appears.
 
+    Args:
+        authorities: file of those that sign the certificates of engines at https; the system's
+            where not given.
+
     Raises:
-        EngineUnreachable: no answer, or the engine is failing.
+        EngineUnreachable: no answer, no certificate that is believed, or the engine is failing.
         ProofFailed: another rendering, an adapter that cannot be loaded, or one without effect.
     """
-    with httpx.Client(base_url=engine_url, timeout=_LOAD_SECONDS, transport=transport) as client:
+    with httpx.Client(
+        base_url=engine_url,
+        timeout=_LOAD_SECONDS,
+        verify=_believing(authorities),
+        transport=transport,
+    ) as client:
         largest = 0.0
         for probe in probes:
             _check_rendering(client, base_name, probe)
@@ -72,15 +85,22 @@ def prove(
     return Proof(len(probes), sum(len(probe.prompt_ids) for probe in probes), largest)
 
 
-def serves(engine_url: str, base_name: str) -> bool:
+def serves(engine_url: str, base_name: str, *, authorities: Path | None = None) -> bool:
     """Whether this engine serves the base.
 
     Raises:
-        EngineUnreachable: no answer.
+        EngineUnreachable: no answer, or no certificate that is believed.
     """
-    with httpx.Client(base_url=engine_url, timeout=5.0) as client:
+    with httpx.Client(base_url=engine_url, timeout=5.0, verify=_believing(authorities)) as client:
         models = _answer(client, "GET", "/v1/models", None)
     return any(model["id"] == base_name for model in models["data"])
+
+
+def _believing(authorities: Path | None) -> ssl.SSLContext | bool:
+    try:
+        return Authorities(authorities).context if authorities else True
+    except CertificateUnusable as error:  # its file may be mended
+        raise EngineUnreachable(error.message) from error
 
 
 def _check_rendering(client: httpx.Client, base_name: str, probe: Probe) -> None:

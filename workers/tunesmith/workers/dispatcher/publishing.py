@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -37,6 +38,7 @@ class Publisher:
 
     Args:
         engines: base URLs of the engines.
+        authorities: file of those that sign the certificates of engines at https.
         wait_seconds: how long an engine that does not answer is waited for.
         stopping: asked while it waits; the job is then left for the next dispatcher.
     """
@@ -47,12 +49,14 @@ class Publisher:
         storage: Storage,
         engines: list[str],
         *,
+        authorities: Path | None = None,
         wait_seconds: float,
         stopping: Callable[[], bool],
     ) -> None:
         self._database = database
         self._storage = storage
         self._engines = engines
+        self._authorities = authorities
         self._wait_seconds = wait_seconds
         self._stopping = stopping
 
@@ -142,9 +146,9 @@ class Publisher:
         deadline = time.monotonic() + self._wait_seconds
         while True:
             try:
-                return (
-                    prove(engine, base_name, digest, probes) if serves(engine, base_name) else None
-                )
+                if not serves(engine, base_name, authorities=self._authorities):
+                    return None
+                return prove(engine, base_name, digest, probes, authorities=self._authorities)
             except EngineUnreachable:
                 if time.monotonic() > deadline or self._stopping():
                     raise

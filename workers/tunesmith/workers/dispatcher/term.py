@@ -78,6 +78,7 @@ class Term:
             database,
             storage,
             settings.engines,
+            authorities=settings.engine_ca_file,
             wait_seconds=_PUBLISH_WAIT_SECONDS,
             stopping=self._reports.stopping.is_set,
         )

@@ -225,6 +225,7 @@ class Comparing:
             row.base_name,
             concurrency=self._settings.evaluation_concurrency,
             patience=_ENGINE_PATIENCE_SECONDS,
+            authorities=self._settings.engine_ca_file,
         ) as client:
             items = examples.items
             preferences = bool(items) and items[0].rejected is not None

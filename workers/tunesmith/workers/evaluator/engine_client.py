@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import httpx
+
+from tunesmith.platform.certificates import Authorities
 
 _REQUEST_SECONDS = 300.0
 _LOOK_SECONDS = 5.0
@@ -42,7 +45,12 @@ class EngineClient:
         concurrency: requests under way at once.
         patience: seconds for which one request waits for engines that do not answer.
         pause: seconds between two attempts.
+        authorities: file of those that sign the certificates of engines at https; the system's
+            where not given.
         transport: in place of the network, for tests.
+
+    Raises:
+        CertificateUnusable: the file of authorities cannot be used.
 
     Attributes:
         context_length: tokens that a conversation may have, as the engines say; None before the
@@ -57,6 +65,7 @@ class EngineClient:
         concurrency: int = 16,
         patience: float = 300.0,
         pause: float = _PAUSE_SECONDS,
+        authorities: Path | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
@@ -67,6 +76,7 @@ class EngineClient:
         self._client = httpx.AsyncClient(
             timeout=_REQUEST_SECONDS,
             limits=httpx.Limits(max_connections=None),
+            verify=Authorities(authorities).context if authorities else True,
             transport=transport,
         )
         self._looking = asyncio.Lock()
