@@ -61,8 +61,10 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and return once it answers."""
         options = (
+            # Commits are handed to the system at once: what is lost else, when it is stopped as by
+            # a crash, looks like an error of ours.
             f"-c listen_addresses='' -c unix_socket_directories={self._home} -c fsync=off"
-            " -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
+            " -c full_page_writes=off -c max_connections=200"
         )
         self._control("-o", options, "start")
 

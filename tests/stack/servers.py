@@ -124,7 +124,6 @@ class PostgreSql(Server):
             "listen_addresses": self._address,
             "unix_socket_directories": "",
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
             "max_connections": "200",
         }

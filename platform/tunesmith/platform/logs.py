@@ -93,7 +93,8 @@ def configure_logs(settings: LogSettings, *, process: str, stream: TextIO | None
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    # uvicorn installs handlers of its own unless it is told `log_config=None`.
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    # uvicorn installs handlers of its own unless it is told `log_config=None`. Its log of requests
+    # stays as its server has it: the gateway writes its own.
+    for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

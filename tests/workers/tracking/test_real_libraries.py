@@ -38,6 +38,7 @@ def trackers_python() -> Path:
         "pip",
         "install",
         "-q",
+        "--no-compile",
         "--no-deps",
         "--require-hashes",
         "-r",
