@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -71,6 +73,24 @@ def serial_of(certificate: bytes) -> int:
     if certificate.startswith(b"-----"):
         return x509.load_pem_x509_certificate(certificate).serial_number
     return x509.load_der_x509_certificate(certificate).serial_number
+
+
+def serial_shown(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> int:
+    """Serial number of the certificate that a server shows a client, which asks for `name`.
+
+    Raises:
+        ssl.SSLCertVerificationError: the client does not believe it.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = client.wrap_bio(to_client, to_server, server_hostname=name)
+    answering = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (asking, answering):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    certificate = asking.getpeercert(binary_form=True)
+    assert certificate is not None
+    return serial_of(certificate)
 
 
 def _named(name: str) -> x509.GeneralName:

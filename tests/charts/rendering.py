@@ -150,7 +150,15 @@ MATRIX |= {
                 "share_prefix_cache": False,
             },
             "tracing": {"otlpEndpoint": "http://collector.monitoring:4318"},
-            "tls": {"caConfigMap": "authorities"},
+            "tls": {
+                "caConfigMap": "authorities",
+                "internal": {
+                    "enabled": True,
+                    "issuerRef": {"name": "inside", "kind": "ClusterIssuer"},
+                    "caConfigMap": "inside",
+                    "transition": True,
+                },
+            },
             "ray": {"tls": {"enabled": True}, "auth": {"existingSecret": "ray-token"}},
             "images": {"pullSecrets": ["registry"]},
             "weights": {"hubTokenSecret": "hub", "hubEndpoint": "https://hub.internal"},
@@ -169,6 +177,13 @@ MATRIX |= {
             "serviceAccounts": {"create": False},
             "smokeTest": {"enabled": False},
             "security": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
+            "tls": {
+                "internal": {
+                    "enabled": True,
+                    "gateway": {"existingSecret": "gateway-tls"},
+                    "engines": {"existingSecret": "engines-tls"},
+                }
+            },
             "backup": {
                 "enabled": True,
                 "place": "gs://backups/prefix",

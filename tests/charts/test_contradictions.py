@@ -300,6 +300,57 @@ CASES: dict[str, tuple[Object, Object, list[str]]] = {
         {"gateway": {"autoscaling": {"min": 20}}},
         ["gateway.autoscaling.min (20) is above gateway.autoscaling.max (12)"],
     ),
+    "TLS inside without certificates": (
+        GPU,
+        {"tls": {"internal": {"enabled": True}}},
+        ["needs certificates", "tls.internal.issuerRef.name"],
+    ),
+    "TLS inside with half of the certificates": (
+        GPU,
+        {"tls": {"internal": {"enabled": True, "gateway": {"existingSecret": "x"}}}},
+        ["in both tls.internal.gateway.existingSecret and tls.internal.engines.existingSecret"],
+    ),
+    "certificates from two places": (
+        GPU,
+        {
+            "tls": {
+                "internal": {
+                    "enabled": True,
+                    "issuerRef": {"name": "inside"},
+                    "engines": {"existingSecret": "x"},
+                }
+            }
+        },
+        ["both from tls.internal.issuerRef (inside) and from tls.internal.engines.existingSecret"],
+    ),
+    "an RSA key of an elliptic curve's size": (
+        GPU,
+        {
+            "tls": {
+                "internal": {
+                    "enabled": True,
+                    "issuerRef": {"name": "inside"},
+                    "privateKey": {"algorithm": "RSA"},
+                }
+            }
+        },
+        ["tls.internal.privateKey.size is 256", "2048 or more"],
+    ),
+    "certificates for nothing": (
+        GPU,
+        {"tls": {"internal": {"issuerRef": {"name": "inside"}}}},
+        ["tls.internal.issuerRef is set, and tls.internal.enabled is false"],
+    ),
+    "nginx that speaks plain HTTP to TLS": (
+        PRODUCTION,
+        {"tls": {"internal": {"enabled": True, "issuerRef": {"name": "inside"}}}},
+        ["nginx.ingress.kubernetes.io/backend-protocol"],
+    ),
+    "an engine's certificate as an argument": (
+        GPU,
+        engine(extraArgs=["--ssl-certfile=/x"]),
+        ["extraArgs has --ssl-certfile, which the chart sets itself: tls.internal"],
+    ),
     "a setting that the chart sets": (
         GPU,
         {"settings": {"admin_key": "x"}},

@@ -26,6 +26,8 @@ OPERATORS = {
     "RayCluster": "ray.io/v1",
     "ScaledObject": "keda.sh/v1alpha1",
     "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "BackendTLSPolicy": "gateway.networking.k8s.io/v1",
+    "Certificate": "cert-manager.io/v1",
     "ServiceMonitor": "monitoring.coreos.com/v1",
     "PodMonitor": "monitoring.coreos.com/v1",
     "PrometheusRule": "monitoring.coreos.com/v1",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.authority import Authority, serial_of
+from tests.authority import Authority, serial_of, serial_shown
 
 from tunesmith.platform.certificates import (
     LOOK_SECONDS,
@@ -27,21 +26,7 @@ class Clock:
 
 
 def shown(server: ssl.SSLContext, client: ssl.SSLContext) -> int:
-    """Serial number of the certificate that a client sees and believes.
-
-    Raises:
-        ssl.SSLCertVerificationError: it does not believe it.
-    """
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asking = client.wrap_bio(to_client, to_server, server_hostname=NAME)
-    answering = server.wrap_bio(to_server, to_client, server_side=True)
-    for _ in range(4):
-        for side in (asking, answering):
-            with suppress(ssl.SSLWantReadError):
-                side.do_handshake()
-    certificate = asking.getpeercert(binary_form=True)
-    assert certificate is not None
-    return serial_of(certificate)
+    return serial_shown(server, client, NAME)
 
 
 def test_a_certificate_that_is_replaced_is_shown_to_who_comes_then(tmp_path: Path) -> None:

@@ -27,7 +27,12 @@ hub:{{ $model.id }}{{ with $model.revision }}@{{ . }}{{ end }}
 {{- $urls := list -}}
 {{- range $key, $base := .Values.bases -}}
 {{- if $base -}}
+{{- if include "tunesmith.tls" $ -}}
+{{- $urls = append $urls (printf "dns+https://%s:8000" (include "tunesmith.tls.podsName" (dict "root" $ "key" $key))) -}}
+{{- end -}}
+{{- if or (not (include "tunesmith.tls" $)) $.Values.tls.internal.transition -}}
 {{- $urls = append $urls (printf "dns://%s-engine-%s-pods:8000" (include "tunesmith.fullname" $) $key) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- join "," $urls -}}
@@ -37,7 +42,11 @@ hub:{{ $model.id }}{{ with $model.revision }}@{{ . }}{{ end }}
 {{- $urls := list -}}
 {{- range $key, $base := .Values.bases -}}
 {{- if $base -}}
+{{- if include "tunesmith.tls" $ -}}
+{{- $urls = append $urls (printf "https://%s:8000" (include "tunesmith.tls.engineName" (dict "root" $ "key" $key))) -}}
+{{- else -}}
 {{- $urls = append $urls (printf "http://%s-engine-%s:8000" (include "tunesmith.fullname" $) $key) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- join "," $urls -}}
@@ -85,6 +94,13 @@ model and the address, and before what a cluster adds: tensor parallelism, and t
 {{- end }}
 - --shutdown-timeout
 - {{ int .engine.shutdownSeconds | quote }}
+{{- if include "tunesmith.tls" .root }}
+- --ssl-certfile
+- /etc/tunesmith/tls/tls.crt
+- --ssl-keyfile
+- /etc/tunesmith/tls/tls.key
+- --enable-ssl-refresh
+{{- end }}
 {{- range .engine.extraArgs }}
 - {{ . | quote }}
 {{- end }}

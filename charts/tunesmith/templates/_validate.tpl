@@ -5,6 +5,7 @@ what to do. tests/charts/test_contradictions.py has a case of each. */}}
 {{- include "tunesmith.validate.storage" . -}}
 {{- include "tunesmith.validate.backup" . -}}
 {{- include "tunesmith.validate.gateway" . -}}
+{{- include "tunesmith.validate.tls" . -}}
 {{- include "tunesmith.validate.settings" . -}}
 {{- include "tunesmith.validate.ray" . -}}
 {{- include "tunesmith.validate.bases" . -}}
@@ -135,6 +136,35 @@ what to do. tests/charts/test_contradictions.py has a case of each. */}}
 {{- end -}}
 {{- if not (dig "requests" "cpu" "" $gateway.resources) -}}
 {{- include "tunesmith.refuse" "gateway.autoscaling goes by the share of the requested CPU, and gateway.resources.requests.cpu is not set." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tunesmith.validate.tls" -}}
+{{- $internal := .Values.tls.internal -}}
+{{- $secrets := list -}}
+{{- if $internal.gateway.existingSecret }}{{ $secrets = append $secrets "tls.internal.gateway.existingSecret" }}{{ end -}}
+{{- if $internal.engines.existingSecret }}{{ $secrets = append $secrets "tls.internal.engines.existingSecret" }}{{ end -}}
+{{- if not $internal.enabled -}}
+{{- $given := $secrets -}}
+{{- if $internal.issuerRef.name }}{{ $given = append $given "tls.internal.issuerRef" }}{{ end -}}
+{{- if $internal.transition }}{{ $given = append $given "tls.internal.transition" }}{{ end -}}
+{{- if $given -}}
+{{- include "tunesmith.refuse" (printf "%s is set, and tls.internal.enabled is false, so that traffic inside would be plain HTTP all the same. Set tls.internal.enabled=true, or leave it out." (join " and " $given)) -}}
+{{- end -}}
+{{- else -}}
+{{- if and $internal.issuerRef.name $secrets -}}
+{{- include "tunesmith.refuse" (printf "Certificates come both from tls.internal.issuerRef (%s) and from %s. Set one of them." $internal.issuerRef.name (join " and " $secrets)) -}}
+{{- else if and (not $internal.issuerRef.name) (ne (len $secrets) 2) -}}
+{{- include "tunesmith.refuse" "tls.internal.enabled needs certificates: name an issuer of cert-manager in tls.internal.issuerRef.name, or Secrets with tls.crt, tls.key and ca.crt in both tls.internal.gateway.existingSecret and tls.internal.engines.existingSecret." -}}
+{{- end -}}
+{{- if and (eq $internal.privateKey.algorithm "RSA") (lt (int $internal.privateKey.size) 2048) -}}
+{{- include "tunesmith.refuse" (printf "tls.internal.privateKey.size is %d, which is no size of an RSA key: set it to 2048 or more." (int $internal.privateKey.size)) -}}
+{{- end -}}
+{{- with .Values.gateway.ingress -}}
+{{- if and .enabled (eq .className "nginx") (ne (index .annotations "nginx.ingress.kubernetes.io/backend-protocol" | default "") "HTTPS") -}}
+{{- include "tunesmith.refuse" "tls.internal.enabled, and nginx speaks plain HTTP to what is behind it unless it is told: set gateway.ingress.annotations.\"nginx.ingress.kubernetes.io/backend-protocol\" to HTTPS." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -70,8 +70,8 @@
 {{- end -}}
 {{- range $engine.extraArgs -}}
 {{- $flag := regexFind "^--[a-z-]+" . -}}
-{{- if has $flag (list "--model" "--served-model-name" "--host" "--port" "--max-model-len" "--enable-lora" "--max-loras" "--max-cpu-loras" "--max-lora-rank" "--tensor-parallel-size" "--gpu-memory-utilization" "--shutdown-timeout" "--chat-template-content-format" "--lora-modules") -}}
-{{- include "tunesmith.refuse" (printf "%s.extraArgs has %s, which the chart sets itself from the base's values." $at $flag) -}}
+{{- if has $flag (list "--model" "--served-model-name" "--host" "--port" "--max-model-len" "--enable-lora" "--max-loras" "--max-cpu-loras" "--max-lora-rank" "--tensor-parallel-size" "--gpu-memory-utilization" "--shutdown-timeout" "--chat-template-content-format" "--lora-modules" "--ssl-certfile" "--ssl-keyfile" "--enable-ssl-refresh") -}}
+{{- include "tunesmith.refuse" (printf "%s.extraArgs has %s, which the chart sets itself%s." $at $flag (ternary ": tls.internal" " from the base's values" (contains "ssl" $flag))) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

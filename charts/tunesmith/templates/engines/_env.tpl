@@ -35,6 +35,14 @@ with a read-only root. */}}
 - name: VLLM_CPU_OMP_THREADS_BIND
   value: nobind
 {{- end }}
+{{- if include "tunesmith.tls" .root }}
+# vLLM watches its certificate by inode, and Kubernetes replaces the whole folder: it would see the first
+# new one, and none after it. By polling it sees all.
+- name: WATCHFILES_FORCE_POLLING
+  value: "true"
+- name: WATCHFILES_POLL_DELAY_MS
+  value: "10000"
+{{- end }}
 {{- with .root.Values.tracing.otlpEndpoint }}
 - name: OTEL_EXPORTER_OTLP_TRACES_PROTOCOL
   value: http/protobuf
