@@ -26,6 +26,8 @@ from tunesmith.gateway.engines.pool import EnginePool
 from tunesmith.gateway.lifecycle import Lifecycle
 from tunesmith.gateway.server import Server
 from tunesmith.platform.certificates import LOOK_SECONDS, Authorities, ServedCertificate
+from tunesmith.platform.cli.connection import Admin
+from tunesmith.platform.cli.errors import CommandFailed
 from tunesmith.platform.database import Database
 from tunesmith.platform.supervisor.part import Probe, answers
 
@@ -142,6 +144,8 @@ def test_a_gateway_speaks_tls_to_its_clients_and_to_its_engines(
         alive = f"{gateway.url}/healthz"
         assert asyncio.run(told(answers(alive, of_any_name=True))), "as `tunesmith up` looks"
         assert not asyncio.run(told(answers(alive)))
+        with pytest.raises(CommandFailed, match=r"is not believed .* in SSL_CERT_FILE"):
+            Admin(gateway.url, "key", None).call("GET", "/tenants")
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
             httpx.get(alive, verify=ssl.create_default_context())
         with pytest.raises(httpx.TransportError):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import httpx
 
 from tunesmith.platform.domain.errors import TunesmithError
+
+_NOT_BELIEVED: Final = "CERTIFICATE_VERIFY_FAILED"  # OpenSSL's word, which httpx passes on as text
 
 
 class CommandFailed(Exception):
@@ -41,8 +43,13 @@ def one_sentence(url: str) -> Iterator[None]:
     except (openai.APITimeoutError, httpx.TimeoutException) as error:
         raise CommandFailed(f"The platform at {url} did not answer in time.") from error
     except (openai.APIConnectionError, httpx.TransportError) as error:
+        if _NOT_BELIEVED in (cause := _cause(error)):
+            raise CommandFailed(
+                f"The certificate of {url} is not believed ({cause}). Ask by a name that is in it,"
+                " and name the file of its authority in SSL_CERT_FILE."
+            ) from error
         raise CommandFailed(
-            f"No platform answers at {url} ({_cause(error)}). Start one with `tunesmith up`, or"
+            f"No platform answers at {url} ({cause}). Start one with `tunesmith up`, or"
             " say where it is with --url or TUNESMITH_URL."
         ) from error
     except openai.APIError as error:  # in the middle of a stream
