@@ -163,7 +163,7 @@ class Told:
     """A source that says what a test has it say."""
 
     name = "told"
-    server_name = None
+    server_name: str | None = None
 
     def __init__(self) -> None:
         self.ready: list[str] = [A, B]
@@ -195,6 +195,14 @@ class Followed:
         """The engines that take requests, after the sources were asked once more."""
         asyncio.run(self._membership.ask_all([self.source]))
         return [engine.url for engine in self.engines if not engine.leaving]
+
+
+def test_an_address_that_another_service_has_by_now_is_checked_by_that_ones_name() -> None:
+    followed = Followed()
+    for name in ("one.ai.svc", "other.ai.svc"):
+        followed.source.server_name = name
+        followed.step()
+        assert {engine.server_name for engine in followed.engines} == {name}
 
 
 def test_engines_come_and_one_that_is_not_named_any_more_drains_until_it_is_empty() -> None:

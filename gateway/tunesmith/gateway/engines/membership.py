@@ -104,6 +104,8 @@ class Membership:
             if leaving and not engine.leaving:
                 log.info("engine drains", engine=engine.url)
             engine.leaving = leaving
+            if not leaving:  # an address may be another service's by now
+                engine.server_name = ready[engine.url]
             if leaving and engine.url not in draining and not engine.in_flight:
                 self._engines.remove(engine)
                 log.info("engine left", engine=engine.url)
