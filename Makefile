@@ -6,7 +6,7 @@ BIN := .venv/bin
 # More arguments for tunesmith or pytest: make up ARGS="--port 9000"
 ARGS ?=
 # Tests of the whole platform run one after the other, all others beside them (tests/conftest.py).
-BESIDE ?= -n 2 --no-loadscope-reorder
+BESIDE ?= -n 3 --no-loadscope-reorder
 # Where make demo writes its figures as JSON
 REPORT ?=
 
@@ -38,8 +38,8 @@ test-quick: lint ## The same without the end-to-end tests
 	@echo "== pytest, without end-to-end"
 	@$(BIN)/python -m pytest --ignore=tests/end_to_end --ignore-glob='tests/stack/test_*' $(BESIDE) $(ARGS)
 
-chaos: test-environment ## Start the chart as local processes and harm them one by one, 15 minutes (root, nftables)
-	@TUNESMITH_CHAOS=1 $(BIN)/python -m pytest tests/stack $(ARGS)
+chaos: test-environment ## All on whole platforms, harmed one part after the other, 40 minutes (root, nftables)
+	@TUNESMITH_CHAOS=1 $(BIN)/python -m pytest tests/stack tests/end_to_end $(ARGS)
 
 lint: test-environment ## ruff, mypy --strict and the import contracts
 	@echo "== ruff check" && $(BIN)/ruff check .

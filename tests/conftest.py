@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -31,6 +32,14 @@ class _EndToEndInARow(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """How tests are spread, where they run on several workers at all."""
     return _EndToEndInARow(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long and is told in short by other tests runs where it is asked for."""
+    asked = pytest.mark.skip(reason="takes minutes: run `make chaos`")
+    for item in items:
+        if item.get_closest_marker("chaos") and os.environ.get("TUNESMITH_CHAOS") != "1":
+            item.add_marker(asked)
 
 
 @pytest.fixture(autouse=True)

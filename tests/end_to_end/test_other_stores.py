@@ -43,6 +43,8 @@ def s3() -> Iterator[dict[str, str]]:
     server.stop()
 
 
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
 def test_a_platform_on_postgresql_and_s3_goes_on_after_ctrl_c(
     postgres_database: str, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

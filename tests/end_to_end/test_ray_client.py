@@ -146,6 +146,7 @@ def test_a_job_waits_for_a_worker_and_says_so(stack: Stack, cluster: RayCluster)
         assert ends_in_order(dispatcher)
 
 
+@pytest.mark.chaos
 def test_a_job_outlives_its_worker_and_the_head(stack: Stack, cluster: RayCluster) -> None:
     with worker_process("tunesmith.workers.dispatcher", stack.environment, stack.log) as dispatcher:
         job = stack.job(epochs=20)

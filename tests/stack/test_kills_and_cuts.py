@@ -45,6 +45,7 @@ def test_gateways_roll_one_by_one_under_load(stack: Stack, jobs: Jobs, undisturb
     finished_the_same(jobs, job, undisturbed)
 
 
+@pytest.mark.chaos
 def test_a_gateway_that_is_killed_takes_its_own_streams_alone(
     stack: Stack, jobs: Jobs, undisturbed: str
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_gateway_that_is_killed_takes_its_own_streams_alone(
     finished_the_same(jobs, job, undisturbed)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("part", ["dispatcher", "evaluator"])
 def test_jobs_go_on_when_a_worker_process_is_killed(
     stack: Stack, jobs: Jobs, undisturbed: str, part: str

@@ -42,7 +42,8 @@ def langchain_python() -> Path:
     def make(folder: Path) -> None:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)], folder)
         python = str(folder / "bin" / "python")
-        _run([python, "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(lock)], folder)
+        install = [python, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"]
+        _run([*install, "-r", str(lock)], folder)
 
     return _made(BUILD / "langchain", [lock], make) / "bin" / "python"
 
