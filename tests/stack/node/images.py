@@ -18,7 +18,7 @@ from typing import Any
 from ..manifests.fields import NotUnderstood
 from .dockerfile import ImageConfig, read_dockerfile
 from .packages import canonical, closure, entries_of, hidden_entries, site_packages
-from .programs import program
+from .programs import MissingProgram, program
 
 ROOT = Path(__file__).parents[3]
 VENV = Path(sys.prefix)
@@ -70,9 +70,18 @@ class Images:
     Args:
         folder: where layers are made that this machine does not have as they are.
         dockerfiles: folder of the images' own.
+
+    Raises:
+        MissingProgram: this project or its Python lies where containers do not see it.
     """
 
     def __init__(self, folder: Path, dockerfiles: Path = ROOT / "images") -> None:
+        for used in (ROOT, VENV, Path(sys.base_prefix)):
+            if used.is_relative_to("/tmp"):  # noqa: S108 - that is the point
+                raise MissingProgram(
+                    f"Containers have a /tmp of their own, and {used} is in this machine's: put it"
+                    " elsewhere to run these tests."
+                )
         self._folder, self._dockerfiles = folder, dockerfiles
         self._made: dict[str, LocalImage] = {}
         self._lock = threading.Lock()
