@@ -77,7 +77,7 @@ class Images:
 
     def __init__(self, folder: Path, dockerfiles: Path = ROOT / "images") -> None:
         for used in (ROOT, VENV, Path(sys.base_prefix)):
-            if used.is_relative_to("/tmp"):  # noqa: S108 - that is the point
+            if used.is_relative_to("/tmp"):
                 raise MissingProgram(
                     f"Containers have a /tmp of their own, and {used} is in this machine's: put it"
                     " elsewhere to run these tests."
