@@ -6,7 +6,7 @@ BIN := .venv/bin
 # More arguments for tunesmith or pytest: make up ARGS="--port 9000"
 ARGS ?=
 # Tests of the whole platform run one after the other, all others beside them (tests/conftest.py).
-BESIDE ?= -n 3 --no-loadscope-reorder
+BESIDE ?= -n 2 --no-loadscope-reorder
 # Where make demo writes its figures as JSON
 REPORT ?=
 

@@ -16,7 +16,9 @@ from tunesmith.platform.demo.tickets import LABELS
 pytest.importorskip("vllm", reason="vLLM is missing: install the extra engine-cpu or engine-gpu")
 
 
-@pytest.mark.timeout(960)
+# Nine minutes on a slow machine; test_evaluation.py has the same verdict of smaller data.
+@pytest.mark.chaos
+@pytest.mark.timeout(1860)
 def test_the_demo_tunes_the_pocket_base_for_support_tickets(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -30,7 +32,7 @@ def test_the_demo_tunes_the_pocket_base_for_support_tickets(
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     report = json.loads(report_file.read_text())

@@ -66,10 +66,10 @@ def test_a_job_survives_the_gateway(platform: Platform, jobs: Jobs, undisturbed:
     def answers() -> bool:
         try:
             return bool(jobs.client.fine_tuning.jobs.retrieve(job).id)
-        except openai.APIConnectionError:
+        except (openai.APIConnectionError, openai.InternalServerError):  # away, then starting
             return False
 
-    until(answers, 60)
+    until(answers, 120)
     assert digest_of(platform, jobs, job) == undisturbed
 
 

@@ -117,13 +117,15 @@ class Client:
 class Gateway:
     """The way of a generation over real sockets, without server and database."""
 
-    def __init__(self, pool: EnginePool, limits: RequestLimits, capacity: int) -> None:
+    def __init__(
+        self, pool: EnginePool, limits: RequestLimits, capacity: int, patience: float
+    ) -> None:
         self.pool = pool
         self.limits = limits
         self.client = EngineClient()
         self.ledger = Ledger()
         self.sender = Sender(
-            pool, self.client, capacity=capacity, queue_seconds=0.2, adapter_seconds=1
+            pool, self.client, capacity=capacity, queue_seconds=patience, adapter_seconds=1
         )
         self.inference = Inference(
             catalogue=cast(Any, Names()),
@@ -176,15 +178,17 @@ async def _nothing(*_: object) -> None:
 
 
 @asynccontextmanager
-async def gateway_before(engines: Sequence[str], *, capacity: int = 16) -> AsyncIterator[Gateway]:
+async def gateway_before(
+    engines: Sequence[str], *, capacity: int = 16, patience: float = 0.2
+) -> AsyncIterator[Gateway]:
     async with AsyncExitStack() as parts:
         pool = await parts.enter_async_context(
-            EnginePool(engines, wait_seconds=0.2, slots=4, holds=64, look_seconds=0.02)
+            EnginePool(engines, wait_seconds=patience, slots=4, holds=64, look_seconds=0.02)
         )
         limits = await parts.enter_async_context(
             RequestLimits(MemoryStore(lambda: 0.0), clock=lambda: 0.0)
         )
-        gateway = Gateway(pool, limits, capacity)
+        gateway = Gateway(pool, limits, capacity, patience)
         parts.push_async_callback(gateway.client.close)
         while len(pool.serving(BASE)) < len(engines):  # noqa: ASYNC110 - a pool tells nobody
             await asyncio.sleep(0.01)
@@ -377,10 +381,13 @@ def test_an_answer_of_many_megabytes_is_passed_on() -> None:
         await asked.write(response(200, data.encode()))
 
     async def work() -> None:
-        async with ChaoticEngine(say, Random(1)) as engine, gateway_before([engine.url]) as gateway:
+        async with (
+            ChaoticEngine(say, Random(1)) as engine,
+            gateway_before([engine.url], patience=20) as gateway,
+        ):
             client = Client(gateway, "r", {"model": BASE, "prompt": "x"}, "t")
             await client.ask()
-            assert client.status == 200
+            assert client.status == 200, client.body
             assert len(client.body) > 5_000_000
 
     asyncio.run(asyncio.wait_for(work(), 30))

@@ -186,6 +186,7 @@ class Prometheus:
         self._folder = folder
         self.url = ""
         wait_for(self._listens)
+        wait_for(lambda: httpx.get(f"{self.url}/-/ready", timeout=30).status_code == 200, 120)
 
     def _listens(self) -> bool:
         import psutil
@@ -219,10 +220,10 @@ def prometheus(
     """A real one, which has seen the platform for some seconds."""
     server = Prometheus(tmp_path_factory.mktemp("prometheus"), platform.targets)
     try:
-        wait_for(lambda: bool(server.query("sum(up) == 4")))
+        wait_for(lambda: bool(server.query("sum(up) == 4")), 120)
         # What is rare is counted once more, so that all counters have risen.
         use(platform)
-        wait_for(lambda: bool(server.query("min(count_over_time(up[1m])) >= 6")))
+        wait_for(lambda: bool(server.query("min(count_over_time(up[1m])) >= 6")), 120)
         yield server
     finally:
         server.stop()
