@@ -30,7 +30,7 @@ environment: ## Make .venv from the lock; the other targets do this by themselve
 test-environment: ## The same with what checks the chart (Helm, Kubernetes' schemas, ...), half a gigabyte
 	@python=$$(scripts/python) && "$$python" scripts/environment.py charts
 
-test: lint ## Check style, types and layers, then run the whole test suite (ARGS="-k NAME")
+test: lint ## Check style, types and layers, then run the test suite, all but make chaos (ARGS="-k NAME")
 	@echo "== pytest"
 	@$(BIN)/python -m pytest $(BESIDE) $(ARGS)
 
@@ -38,7 +38,7 @@ test-quick: lint ## The same without the end-to-end tests
 	@echo "== pytest, without end-to-end"
 	@$(BIN)/python -m pytest --ignore=tests/end_to_end --ignore-glob='tests/stack/test_*' $(BESIDE) $(ARGS)
 
-chaos: test-environment ## All on whole platforms, harmed one part after the other, 40 minutes (root, nftables)
+chaos: test-environment ## All on whole platforms, harmed one part after the other (root, nftables)
 	@TUNESMITH_CHAOS=1 $(BIN)/python -m pytest tests/stack tests/end_to_end $(ARGS)
 
 lint: test-environment ## ruff, mypy --strict and the import contracts

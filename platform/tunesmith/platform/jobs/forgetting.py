@@ -1,6 +1,6 @@
 """Forgetting what jobs reported step by step, long after their end.
 
-A step's event takes some 600 bytes with its indexes, and a job has hundreds: of all that a
+A step's event takes some 900 bytes with its indexes, and a job has hundreds: of all that a
 database keeps they grow fastest (docs/scale.md). A succeeded job's result file keeps their figures;
 checkpoints and all other events stay.
 """
